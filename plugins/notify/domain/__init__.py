@@ -1,0 +1,1 @@
+"""The rules, free of Airflow, of SQL and of everything else of ours."""

@@ -1,0 +1,119 @@
+"""Every error this package raises.
+
+One root, :class:`NotifyError`. An error says what happened and what to do; what it was about hangs on the object.
+A class's docstring is its default message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class NotifyError(Exception):
+    """Something went wrong in the notification outbox."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+# --- Hand-over: the producer's fault ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a message.
+
+    :param field: the field's name, as in the SendMessage table of the documentation, e.g. ``recipient``
+    :param problem: what is wrong and what would be right, without a full stop
+    """
+
+    field: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}"
+
+
+class InvalidMessage(NotifyError):
+    """The message was refused at hand-over; nothing was stored.
+
+    :param faults: all that is wrong, at least one
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = "".join(f"\n  * {fault}" for fault in self.faults)
+        super().__init__(f"The message was refused, nothing was stored: {count}.{lines}")
+
+
+class TemplateError(NotifyError):
+    """A template cannot be used."""
+
+
+class TemplateNotFound(TemplateError):
+    """There is no such template."""
+
+
+class TemplateFieldMissing(TemplateError):
+    """The template uses a field that the data does not have."""
+
+
+class TemplateBroken(TemplateError):
+    """The template has an error of its own."""
+
+
+# --- Configuration: the admin's fault --------------------------------------------------------------------------------
+
+
+class ConfigurationError(NotifyError):
+    """A setting is missing or wrong."""
+
+
+class InvalidSchedule(ConfigurationError):
+    """A schedule is neither a cron expression, nor an Airflow preset, nor an ISO 8601 duration."""
+
+
+class SchemaError(ConfigurationError):
+    """The outbox database does not have the schema that this version needs."""
+
+
+class SchemaMissing(SchemaError):
+    """The outbox database has no tables yet. Create them with: python -m notify db upgrade."""
+
+
+class SchemaTooOld(SchemaError):
+    """The outbox database is older than this version. Upgrade it with: python -m notify db upgrade."""
+
+
+class SchemaTooNew(SchemaError):
+    """The outbox database is newer than this version.
+
+    Install the version that upgraded it, or take the database back with that version's
+    ``python -m notify db downgrade``.
+    """
+
+
+# --- Sending ---------------------------------------------------------------------------------------------------------
+
+
+class SenderFault(NotifyError):
+    """The sender cannot send at all: no message is at fault and none is charged.
+
+    :param cause: what happened, in one sentence
+    :param remedy: what the admin should do
+    """
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(f"{cause} What to do: {remedy}")
+
+
+class TransitionError(NotifyError):
+    """The message is not in the state that this step starts from; somebody else moved it first."""
+
+
+class LeaseLost(NotifyError):
+    """This drain was taken for dead and its messages were taken over; it must not send any more."""
