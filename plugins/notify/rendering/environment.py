@@ -1,0 +1,189 @@
+"""The Jinja environment of the templates: sandboxed, strict about fields, with the reader's formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+from jinja2 import (
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    UndefinedError,
+)
+from jinja2.runtime import Context, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+
+from notify.exceptions import TemplateBroken, TemplateError, TemplateFieldMissing
+from notify.rendering import formats, html
+from notify.rendering.formats import UnusableValueError
+
+#: Far beyond any mail, and far below what would hurt the machine.
+MAX_CHARACTERS = 10_000_000
+MAX_STEPS = 100_000
+MAX_POWER = 100
+
+
+class Field(StrictUndefined):
+    """A field that the data does not have: an error as soon as the template uses it."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | None = None,
+        exc: type[TemplateRuntimeError] = UndefinedError,
+    ) -> None:
+        # With a hint Jinja speaks of blocks and imports: then the template is at fault, not the data.
+        at_fault = TemplateRuntimeError if hint and exc is UndefinedError else exc
+        super().__init__(hint, obj, name, at_fault)
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        return f"there is no field {self._undefined_name!r}{_beside(self._undefined_obj)}"
+
+
+def _beside(owner: object) -> str:
+    if owner is missing:
+        return " in the data"
+    if isinstance(owner, Mapping):
+        return f"; the fields there are: {', '.join(map(str, owner)) or 'none'}"
+    return " in an empty value (None)" if owner is None else f" in a value of type {type(owner).__name__}"
+
+
+class Steps:
+    """``range`` for one rendering: its loops share one limit, so nested ones cannot run for ever."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+
+    def __call__(self, *args: int) -> range:
+        """Count, like Python's own ``range``."""
+        steps = range(*args)
+        self._left -= len(steps)
+        if self._left < 0:
+            raise OverflowError(f"the template counts more than {MAX_STEPS} steps")
+        return steps
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """What templates may do.
+
+    :param root: the folder of the templates
+    """
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        super().__init__(
+            loader=FileSystemLoader(root),
+            undefined=Field,
+            autoescape=_escapes,
+            auto_reload=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        del self.globals["lipsum"]
+        self.filters.update(
+            datetime=formats.format_datetime,
+            date=formats.format_date,
+            time=formats.format_time,
+            number=formats.format_number,
+            paragraphs=html.paragraphs,
+            to_text=html.to_text,
+            url=_url,
+        )
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look up a field; one named ``items`` is not the method of its owner.
+
+        :param obj: what the template has in hand
+        :param attribute: what it asks for after the dot
+        """
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiply, unless the product would fill the memory.
+
+        :param context: of the rendering
+        :param operator: ``*`` or ``**``
+        :param left: operand
+        :param right: operand
+        """
+        if _explodes(operator, left, right):
+            raise OverflowError(f"the result of {operator} is too big for a mail")
+        return super().call_binop(context, operator, left, right)
+
+
+def run(environment: Environment, name: str, context: Mapping[str, Any]) -> str:
+    """Render one template file; whatever goes wrong becomes an error that names the file and the line.
+
+    :param environment: where the file is
+    :param name: the file, relative to the root of the templates
+    :param context: the fields it may use
+    """
+    try:
+        return "".join(_limited(environment.get_template(name).generate({**context, "range": Steps()})))
+    except Exception as error:
+        raise _explain(error, environment.root, name) from error
+
+
+def _escapes(name: str | None) -> bool:
+    return name is not None and name.endswith(".html.j2")
+
+
+def _url(value: object) -> str:
+    if isinstance(value, Undefined):
+        return str(value)
+    if isinstance(value, str) and html.is_address(value):
+        return value
+    raise UnusableValueError(f"{value!r} is no address for a link. Give it whole, beginning with https://")
+
+
+def _explodes(operator: str, left: Any, right: Any) -> bool:
+    if operator == "**":
+        return isinstance(right, int | float) and abs(right) > MAX_POWER
+    if isinstance(left, int) and isinstance(right, Sequence):
+        left, right = right, left
+    return isinstance(left, Sequence) and isinstance(right, int) and len(left) * right > MAX_STEPS
+
+
+def _limited(chunks: Iterable[str]) -> Iterator[str]:
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > MAX_CHARACTERS:
+            raise OverflowError(f"the template makes more than {MAX_CHARACTERS} characters")
+        yield chunk
+
+
+def _explain(error: Exception, root: Path, name: str) -> TemplateError:
+    place = _place(error, root, name)
+    if isinstance(error, UndefinedError):
+        return TemplateFieldMissing(
+            f"{place}: {error.message}. Hand the field over in data, or give it a default in the template."
+        )
+    if isinstance(error, UnusableValueError):
+        return TemplateError(f"{place}: {error}.")
+    what = f"{type(error).__name__}: {error}".rstrip(": .")
+    return TemplateBroken(f"{place}: {what}. Correct the template.")
+
+
+def _place(error: Exception, root: Path, name: str) -> str:
+    """Where it happened: the innermost frame that lies in a template, which Jinja puts into the traceback."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.name or name}, line {error.lineno}"
+    frames = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    inside = [(file, line) for file, line in frames if file.is_relative_to(root)]
+    return f"{inside[-1][0].relative_to(root).as_posix()}, line {inside[-1][1]}" if inside else name

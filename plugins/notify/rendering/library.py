@@ -1,0 +1,185 @@
+"""The templates that admins edit, and messages made from them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from notify.exceptions import TemplateBroken, TemplateError, TemplateNotFound
+from notify.rendering import formats, html
+from notify.rendering.environment import Environment, run
+
+FALLBACK = "en"
+HOUSE = "house"
+
+_SUBJECT, _HTML, _TEXT = "subject.txt.j2", "body.html.j2", "body.txt.j2"
+_BARE = {_HTML: "bare.html.j2", _TEXT: "bare.txt.j2"}
+
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message made from a template.
+
+    :param subject: one line
+    :param html: a whole page with its styles inlined, None where the kind has text only
+    :param text: plain text
+    :param language: of the template that was used, e.g. ``pl``
+    """
+
+    subject: str
+    html: str | None
+    text: str
+    language: str
+
+
+class TemplateLibrary:
+    """The templates under one folder; an edited file takes effect with the next message.
+
+    :param root: the folder with one folder a kind, e.g. ``include/templates``
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._environment = Environment(root)
+
+    def kinds(self) -> tuple[str, ...]:
+        """List the kinds that a message can be made from."""
+        return tuple(name for name in _folders(self._root) if self._usable(name))
+
+    def languages(self, kind: str) -> tuple[str, ...]:
+        """List the languages that this kind is written in.
+
+        :param kind: one of :meth:`kinds`
+        """
+        if there := self._usable(kind):
+            return there
+        raise self._not_found(kind, FALLBACK)
+
+    def render(
+        self,
+        kind: str,
+        *,
+        language: str | None,
+        timezone: str,
+        data: Mapping[str, Any],
+        house: bool = True,
+        fallback: bool = True,
+    ) -> Rendered:
+        """Make a message.
+
+        The template sees the fields of ``data``. ``language``, ``timezone``, ``locale``, ``range`` and, in
+        the bodies, ``layout`` and ``mail_subject`` are set here and win over fields of the same name.
+
+        :param kind: one of :meth:`kinds`
+        :param language: the reader's, e.g. ``pl`` or ``pl-PL``; None means ``en``
+        :param timezone: the reader's, an IANA name
+        :param data: the fields that the template uses
+        :param house: whether to wrap it in the house template
+        :param fallback: whether ``en`` will do where the kind lacks the language
+        """
+        wanted = (language or FALLBACK).replace("-", "_")
+        chosen = self._choose(kind, wanted, fallback)
+        folder = f"{kind}/{chosen}"
+        context = {
+            **data,
+            "language": chosen,
+            "timezone": _zone(timezone),
+            "locale": wanted if _base(wanted) == chosen else chosen,
+        }
+        subject = self._subject(folder, context)
+        context["mail_subject"] = subject
+        page = self._html(folder, context, house=house)
+        text = self._text(folder, context, house=house, page=page)
+        return Rendered(subject=subject, html=page, text=text, language=chosen)
+
+    def _usable(self, kind: str) -> tuple[str, ...]:
+        if kind == HOUSE or not _KIND.fullmatch(kind):
+            return ()
+        return tuple(name for name in _folders(self._root / kind) if self._has_body(kind, name))
+
+    def _choose(self, kind: str, wanted: str, fallback: bool) -> str:
+        # Every message comes by here: look for the one language first, list folders only to explain.
+        if kind != HOUSE and _KIND.fullmatch(kind):
+            for language in (_base(wanted), FALLBACK) if fallback else (_base(wanted),):
+                if self._has_body(kind, language):
+                    return language
+        raise self._not_found(kind, wanted)
+
+    def _not_found(self, kind: str, wanted: str) -> TemplateNotFound:
+        if there := self._usable(kind):
+            return TemplateNotFound(
+                f"The template {kind!r} is not written in {wanted!r}. It is written in: {', '.join(there)}. "
+                f"Ask for one of these, or add the folder {kind}/<language>."
+            )
+        return TemplateNotFound(
+            f"There is no template {kind!r}. There are: {', '.join(self.kinds()) or 'none'}. "
+            f"A new one is a folder <kind>/<language> with {_SUBJECT} and {_HTML} or {_TEXT}."
+        )
+
+    def _has(self, name: str) -> bool:
+        return os.path.isfile(f"{self._root}/{name}")  # noqa: PTH113 - half the cost, several times a message
+
+    def _has_body(self, kind: str, language: str) -> bool:
+        folder = f"{kind}/{language}"
+        return bool(_LANGUAGE.fullmatch(language)) and (
+            self._has(f"{folder}/{_HTML}") or self._has(f"{folder}/{_TEXT}")
+        )
+
+    def _subject(self, folder: str, context: Mapping[str, Any]) -> str:
+        name = f"{folder}/{_SUBJECT}"
+        if not self._has(name):
+            raise TemplateBroken(f"{name} is missing. Add it: a message needs a subject.")
+        return " ".join(run(self._environment, name, context).split())
+
+    def _html(self, folder: str, context: Mapping[str, Any], *, house: bool) -> str | None:
+        name = f"{folder}/{_HTML}"
+        if not self._has(name):
+            return None
+        page = run(self._environment, name, {**context, "layout": self._layout(_HTML, context, house=house)})
+        try:
+            return html.inline_styles(page)
+        except UnicodeEncodeError as error:
+            raise TemplateError(
+                f"{name}: the data has a character that no mail can carry: {error}."
+            ) from error
+
+    def _text(self, folder: str, context: Mapping[str, Any], *, house: bool, page: str | None) -> str:
+        name = f"{folder}/{_TEXT}"
+        if self._has(name):
+            layout = self._layout(_TEXT, context, house=house)
+            return html.tidy(run(self._environment, name, {**context, "layout": layout})) + "\n"
+        try:
+            return html.to_text(page or "") + "\n"
+        except RecursionError as error:
+            raise TemplateBroken(
+                f"{folder}/{_HTML}: its HTML is nested too deeply for a text part. Flatten it or add {_TEXT}."
+            ) from error
+
+    def _layout(self, body: str, context: Mapping[str, Any], *, house: bool) -> str:
+        if not house:
+            return f"{HOUSE}/{_BARE[body]}"
+        own = f"{HOUSE}/{context['language']}/{body}"
+        # A kind may come in more languages than the house; a greeting in English is better than no mail.
+        return own if self._has(own) else f"{HOUSE}/{FALLBACK}/{body}"
+
+
+def _folders(parent: Path) -> list[str]:
+    return sorted(entry.name for entry in parent.iterdir() if entry.is_dir()) if parent.is_dir() else []
+
+
+def _base(language: str) -> str:
+    return language.partition("_")[0].lower()
+
+
+def _zone(timezone: str) -> str:
+    try:
+        return formats.zone_of(timezone).key
+    except formats.UnusableValueError as error:
+        raise TemplateError(f"{error}.") from error
