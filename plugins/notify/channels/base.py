@@ -50,7 +50,8 @@ class Parcel:
     :param message_id: RFC 5322 Message-ID with its angle brackets; the same on every attempt
     :param addressees: whom this attempt is for, at least one
     :param headers: the header lines fixed at hand-over, CRLF, without the empty line
-    :param body: the MIME body, CRLF; where there are enclosures, the first part of a multipart/mixed
+    :param body: the MIME body, CRLF; where there is a boundary, the first part of the multipart/mixed: its
+        own headers, an empty line and its content, without boundary lines
     :param reply_to: the message's own Reply-To, None where the sender's applies
     :param bulk: whether List-Unsubscribe is wanted
     :param enclosures: attachments, in order
@@ -67,6 +68,10 @@ class Parcel:
     enclosures: tuple[Enclosure, ...] = field(default=())
     boundary: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.enclosures and self.boundary is None:
+            raise ValueError("enclosures need the boundary that the headers name")
+
     @property
     def positions(self) -> Iterator[int]:
         """The positions of all addressees."""
@@ -80,8 +85,8 @@ class Session(ABC):
     def send(self, parcel: Parcel) -> Outcome:
         """Send one message and tell what came of it.
 
-        :raises notify.exceptions.SenderFault: the server refuses to work for us at all, and provably did not take
-            the message. The message goes back uncharged; the session is dead.
+        :raises notify.exceptions.SenderFault: the server refuses to work for us at all, or the connection is
+            gone, and the message was provably not taken. It goes back uncharged; the session is dead.
         """
 
     @property

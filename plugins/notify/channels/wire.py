@@ -1,0 +1,165 @@
+"""From a parcel to the bytes that travel: pure functions, shared by every channel that carries mail."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.header import Header
+from email.utils import format_datetime
+from functools import lru_cache
+from urllib.parse import quote
+
+from notify.channels.base import Enclosure, Parcel
+from notify.domain.address import CONTROL, Address, parse_address
+
+CRLF = b"\r\n"
+
+#: What a header line should not exceed (RFC 5322, 2.1.1).
+_LINE = 78
+
+#: A file name's piece in one line of a continued parameter (RFC 2231, 3).
+_PIECE = 60
+
+#: Base64 characters in a line (RFC 2045, 6.8).
+_BASE64_LINE = 76
+
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+\Z")
+_PLAIN_FILENAME = re.compile(rf"[A-Za-z0-9 _.,()@+=-]{{1,{_PIECE}}}\Z")
+_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What a sender writes on every message.
+
+    :param sender: the From address and its display name
+    :param reply_to: where answers go unless the message says otherwise
+    """
+
+    sender: Address
+    reply_to: Address | None = None
+
+    def preface(self, parcel: Parcel, when: datetime) -> bytes:
+        """Write the headers that belong to the sending.
+
+        :param parcel: the message
+        :param when: the moment of sending, aware
+        :raises ValueError: the message's own Reply-To is no address
+        """
+        answers = read_address(parcel.reply_to) if parcel.reply_to else self.reply_to
+        lines = [mailbox_line("From", self.sender)]
+        if answers:
+            lines.append(mailbox_line("Reply-To", answers))
+        lines.append(f"Date: {format_datetime(when)}")
+        if parcel.bulk:
+            lines.append(_unsubscribe_line(answers or self.sender))
+        return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+@lru_cache(maxsize=256)
+def read_address(text: str) -> Address:
+    """Check an address, remembering the last ones: most messages of a run answer to the same.
+
+    :raises ValueError: it is no address
+    """
+    return parse_address(text)
+
+
+@lru_cache(maxsize=256)
+def mailbox_line(field: str, address: Address) -> str:
+    """Write one mailbox as a header line, folded, without the line end.
+
+    :param field: the header's name
+    :param address: the mailbox; its name may be in any alphabet
+    :raises ValueError: a line break or control character
+    """
+    if CONTROL.search(address.name + address.mailbox):
+        raise ValueError(f"a line break or control character is not allowed in {field}")
+    if not address.name:
+        return f"{field}: {address.mailbox}"
+    start = f"{field}: {_phrase(address.name, field)}"
+    fits = len(start.rpartition("\n")[2]) + len(address.mailbox) + 3 <= _LINE
+    return f"{start}{' ' if fits else _FOLD}<{address.mailbox}>"
+
+
+_FOLD = "\r\n "
+
+
+def _phrase(name: str, field: str) -> str:
+    if name.isascii() and len(name) <= _PIECE:
+        return '"' + name.replace("\\", r"\\").replace('"', r"\"") + '"'
+    # Encoded words fold where a quoted string cannot.
+    encoded = Header(name, "utf-8", header_name=field, maxlinelen=_LINE - 2)
+    return encoded.encode(linesep="\r\n")
+
+
+def _unsubscribe_line(address: Address) -> str:
+    target = f"<mailto:{quote(address.mailbox, safe='@')}?subject=unsubscribe>"
+    fits = len("List-Unsubscribe: ") + len(target) <= _LINE
+    return f"List-Unsubscribe:{' ' if fits else _FOLD}{target}"
+
+
+def assemble(parcel: Parcel, preface: bytes) -> bytes:
+    """Put a whole message together, ready for :func:`on_wire`.
+
+    :param parcel: the message
+    :param preface: header lines to put in front, each with its CRLF
+    """
+    head = b"".join((preface, _ended(parcel.headers), CRLF))
+    if parcel.boundary is None:
+        return head + parcel.body
+    dash = CRLF + b"--" + parcel.boundary.encode("ascii")
+    parts = (parcel.body, *map(enclosure_part, parcel.enclosures))
+    between = dash + CRLF
+    return b"".join((head, between.removeprefix(CRLF), between.join(parts), dash, b"--", CRLF))
+
+
+def _ended(lines: bytes) -> bytes:
+    return lines if not lines or lines.endswith(CRLF) else lines + CRLF
+
+
+def enclosure_part(enclosure: Enclosure) -> bytes:
+    """Write one attachment as a MIME part: its headers, an empty line, base64."""
+    head = (
+        f"Content-Type: {_media_type(enclosure.content_type)}\r\n"
+        "Content-Transfer-Encoding: base64\r\n"
+        f"Content-Disposition: attachment;{_filename(enclosure.filename)}\r\n\r\n"
+    )
+    return head.encode("ascii") + _base64_lines(enclosure.content)
+
+
+def _media_type(text: str) -> str:
+    # message/* and multipart/* may not travel in base64 (RFC 2045, 6.4); readers then show a broken mail.
+    composite = text.lower().startswith(("message/", "multipart/"))
+    return "application/octet-stream" if composite or not _MEDIA_TYPE.match(text) else text
+
+
+def _filename(name: str) -> str:
+    if _PLAIN_FILENAME.match(name):
+        return f'{_FOLD}filename="{name}"'
+    escaped = quote(name, safe="", errors="replace")
+    pieces = re.findall(rf"(?:%..|[^%]){{1,{_PIECE // 3}}}", escaped) or [""]
+    if len(pieces) == 1:
+        return f"{_FOLD}filename*=utf-8''{escaped}"
+    pieces[0] = f"utf-8''{pieces[0]}"
+    return ";".join(f"{_FOLD}filename*{number}*={piece}" for number, piece in enumerate(pieces))
+
+
+def _base64_lines(content: bytes) -> bytes:
+    text = base64.b64encode(content)
+    return CRLF.join(text[start : start + _BASE64_LINE] for start in range(0, len(text), _BASE64_LINE))
+
+
+def on_wire(content: bytes) -> bytes:
+    """Make a message what follows the 354 reply: CRLF lines, leading dots doubled, the final dot.
+
+    See RFC 5321, 4.5.2. A bare CR or LF becomes CRLF: servers disagree about what it means, and that
+    disagreement can be used to smuggle a second message behind the first.
+    """
+    ends = content.count(CRLF)
+    if not ends == content.count(b"\r") == content.count(b"\n"):
+        content = _ANY_LINE_END.sub(CRLF, content)
+    content = _ended(content).replace(b"\r\n.", b"\r\n..")
+    return b"".join((b"." if content.startswith(b".") else b"", content, b".\r\n"))
