@@ -14,7 +14,7 @@ from jinja2 import (
     TemplateSyntaxError,
     UndefinedError,
 )
-from jinja2.runtime import Context, Undefined
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
@@ -144,10 +144,9 @@ def _escapes(name: str | None) -> bool:
 
 
 def _url(value: object) -> str:
-    if isinstance(value, Undefined):
-        return str(value)
     if isinstance(value, str) and html.is_address(value):
         return value
+    formats.check_defined(value)
     raise UnusableValueError(f"{value!r} is no address for a link. Give it whole, beginning with https://")
 
 

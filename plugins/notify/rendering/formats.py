@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError, dates, numbers
 from jinja2 import pass_context
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Undefined
 
 
 class UnusableValueError(ValueError):
@@ -41,6 +41,15 @@ def zone_of(name: str) -> ZoneInfo:
         raise UnusableValueError(
             f"timezone {name!r} is not known. Give an IANA name such as Europe/Warsaw or UTC"
         ) from error
+
+
+def check_defined(value: object) -> None:
+    """Raise the error of a missing field, where it is one, before a filter complains about its type.
+
+    :param value: what a filter was given
+    """
+    if isinstance(value, Undefined):
+        str(value)
 
 
 @pass_context
@@ -101,6 +110,7 @@ def _local(context: Context, value: object) -> datetime:
 def _moment(value: object) -> datetime:
     moment = _parsed(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
+        check_defined(value)
         raise UnusableValueError(
             f"{value!r} is no moment. Hand over an aware datetime, or ISO 8601 with an offset"
         )
@@ -136,4 +146,5 @@ def _number(value: object) -> Decimal:
             number = Decimal("NaN")
         if number.is_finite():
             return number
+    check_defined(value)
     raise UnusableValueError(f"{value!r} is no number. Hand over a number, or its digits with a point")

@@ -26,6 +26,7 @@ _INLINER = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
 
 _TEXT = ParserConfig(css=STRICT_CSS_PROFILE, display_images=True)
 
+_ALIGNING_BLANK = re.compile(r"^ | (?= )", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 
 
@@ -97,11 +98,9 @@ def _unix(text: str) -> str:
 
 
 def _paragraph(text: str) -> Markup:
-    linked = urlize(text, rel="noopener")
-    # Two blanks would be shown as one; what is aligned or indented would lose its shape.
-    return Markup("<p>{}</p>").format(
-        Markup(linked.replace("  ", "\N{NO-BREAK SPACE} ").replace("\n", "<br>\n"))  # noqa: S704 - urlize escapes
-    )
+    # Several blanks would be shown as one; what is aligned or indented would lose its shape.
+    shaped = _ALIGNING_BLANK.sub("\N{NO-BREAK SPACE}", urlize(text, rel="noopener"))
+    return Markup("<p>" + shaped.replace("\n", "<br>\n") + "</p>")  # noqa: S704 - urlize escapes
 
 
 def _parse(content: bytes) -> lxml_html.HtmlElement | None:
