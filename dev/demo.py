@@ -1,0 +1,280 @@
+"""`make demo`: the main job from hand-over to the mailbox, on a stack of its own, without a person.
+
+The pool's limit is set to five messages an hour, twelve are handed over, and Notifications runs: five
+arrive, seven wait. The limit is raised, Notifications runs again, and the rest arrives. Then what arrived is
+compared with what was handed over. The exit status is 0 only if both agree.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dev.catcher import Mail
+from dev.errors import StackError
+from dev.ports import free_ports
+from dev.stack import Stack
+from dev.steps import Steps, complain, say
+from dev.up import stopped_by_signals
+
+SENDER = "smtp_default"
+FIRST_LIMIT = 5
+NEXT_LIMIT = 100
+
+# The demo starts Notifications itself; by the clock it would run once a year.
+NEVER = {"notify_schedule_notifications": "0 0 1 1 *"}
+
+REPORT = base64.b64encode("měsíc;suma\nříjen;1 204,50\n".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One run of SendMessage.
+
+    :param conf: what is handed over
+    :param envelopes: the recipients of each mail that must come of it
+    """
+
+    conf: Mapping[str, Any]
+    envelopes: Sequence[tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class Expected:
+    """One mail that must arrive.
+
+    :param arrived: every mail with this Message-ID; it ought to be one
+    """
+
+    id: int
+    message_id: str
+    recipients: tuple[str, ...]
+    handed_over: datetime
+    arrived: list[Mail] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """``once``, or what is wrong."""
+        if not self.arrived:
+            return "MISSING"
+        if len(self.arrived) > 1:
+            return f"{len(self.arrived)} TIMES"
+        if set(self.arrived[0].recipients) != set(self.recipients):
+            return "OTHER RECIPIENTS"
+        return "once"
+
+
+def one(recipient: str, **conf: Any) -> Letter:
+    """A message to one recipient."""
+    return Letter({"recipient": recipient, **conf}, [(recipient,)])
+
+
+LETTERS = (
+    one("anna@example.com", subject="Good morning", message="The nightly load has finished.\nNothing to do."),
+    one(
+        "lukasz@example.com",
+        subject="Dzień dobry – nocne ładowanie zakończone",
+        message="Załadowano 1 204 wierszy.",
+        language="pl",
+    ),
+    one(
+        "zuzana@example.com",
+        subject="Dobré ráno – nočné načítanie je hotové",
+        message="<p>Načítaných <b>1 204</b> riadkov, <i>žiadna chyba</i>.</p>",
+        html=True,
+        language="sk",
+    ),
+    Letter(
+        {
+            "recipient": "bruno@example.com; carla@example.com",
+            "cc": ["dora@example.com"],
+            "one_mail": True,
+            "subject": "One mail to all three",
+            "message": "You see each other in To and Cc.",
+        },
+        [("bruno@example.com", "carla@example.com", "dora@example.com")],
+    ),
+    Letter(
+        {
+            "recipient": "emil@example.com",
+            "bcc": ["audit@example.com"],
+            "subject": "With a blind copy",
+            "message": "The auditor gets this too; nobody sees it.",
+        },
+        [("emil@example.com", "audit@example.com")],
+    ),
+    one(
+        "finance@example.com",
+        subject="The monthly report",
+        message="Attached.",
+        attachments=[{"filename": "report-říjen.csv", "content_base64": REPORT}],
+    ),
+    one(
+        "gita@example.com",
+        template="welcome",
+        data={"catcher": "the demo's own", "ui_url": "http://localhost"},
+    ),
+    one("hana@example.com", subject="Case closed", message="Thank you.", case_id="HR-7", priority="urgent"),
+    Letter(
+        {
+            "recipient": ["ivan@example.com", "jana@example.com", "karl@example.com"],
+            "subject": "One mail each",
+            "message": "You do not see the others.",
+        },
+        [("ivan@example.com",), ("jana@example.com",), ("karl@example.com",)],
+    ),
+    one(
+        "lena@example.com",
+        subject="Only once",
+        message="The producer is run twice, its mail leaves once.",
+        idempotency_key="demo-invoice-4711",
+        guarantee="at_most_once",
+    ),
+)
+
+#: The letter that is handed over a second time.
+REPEATED = LETTERS[-1]
+
+
+def main() -> int:
+    """Run the demo; the exit status says whether what arrived is what was handed over."""
+    steps = Steps()
+    try:
+        with stopped_by_signals(steps):
+            wrong = _in_a_home_of_its_own(steps)
+    except KeyboardInterrupt:
+        steps("Interrupted; everything that was started is stopped and the temporary home is removed")
+        return 130
+    except StackError as error:
+        complain(f"\n{error}")
+        return 1
+    say()
+    say("\n".join(f"WRONG: {each}" for each in wrong) or "All that was handed over has arrived, each mail once.")
+    return 1 if wrong else 0
+
+
+def _in_a_home_of_its_own(steps: Steps) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="airflow-notify-demo-") as name:
+        port, mail_port = free_ports(2)
+        steps(f"The demo's own home is {name}, Airflow's port {port}, the mail catcher's {mail_port}")
+        with Stack(Path(name), port=port, mail_port=mail_port, variables=NEVER, report=steps) as stack:
+            wrong = _Demo(stack, steps).run()
+    steps("Everything is stopped, the home is removed")
+    return wrong
+
+
+class _Demo:
+    """The scenario; what is wrong gathers on the way."""
+
+    def __init__(self, stack: Stack, steps: Steps) -> None:
+        self.stack = stack
+        self.steps = steps
+        self.wrong: list[str] = []
+        self.expected: list[Expected] = []
+
+    def run(self) -> list[str]:
+        """Play all of it.
+
+        :return: what was not as promised
+        """
+        self._limit(FIRST_LIMIT)
+        self._hand_over(LETTERS)
+        self._hand_over_again(REPEATED)
+        total = len(self.expected)
+        self._drain(accepted=FIRST_LIMIT, waiting=total - FIRST_LIMIT)
+        self._limit(NEXT_LIMIT)
+        self._drain(accepted=total - FIRST_LIMIT, waiting=0)
+        self._compare()
+        return self.wrong
+
+    def _limit(self, slots: int) -> None:
+        self.stack.set_pool(SENDER, slots)
+        self.steps(f"Pool {SENDER} set to {slots} slots: messages per rolling hour")
+
+    def _hand_over(self, letters: Sequence[Letter]) -> None:
+        self.steps(f"Handing over: {len(letters)} runs of SendMessage")
+        now = datetime.now(UTC)
+        runs = [(letter, self.stack.trigger("SendMessage", letter.conf)) for letter in letters]
+        for letter, run_id in runs:
+            messages = self._result(run_id)["messages"]
+            self._check("messages of one hand-over", len(letter.envelopes), len(messages))
+            for message, recipients in zip(messages, letter.envelopes, strict=False):
+                self.expected.append(Expected(message["id"], message["message_id"], recipients, now))
+        self.expected.sort(key=lambda each: each.id)
+        self.steps(f"In the outbox: {len(self.expected)} messages; in the mailbox: {len(self.stack.mail())}")
+
+    def _hand_over_again(self, letter: Letter) -> None:
+        result = self._result(self.stack.trigger("SendMessage", letter.conf))
+        self._check("duplicate, for a repeated idempotency_key", True, result["duplicate"])
+        known = {each.message_id for each in self.expected}
+        self._check(
+            "Message-ID known, for a repeated idempotency_key",
+            True,
+            result["messages"][0]["message_id"] in known,
+        )
+        self.steps("Handed over once more with the same idempotency_key: recognised, nothing added")
+
+    def _result(self, run_id: str) -> Any:
+        self.stack.require_success("SendMessage", run_id)
+        return self.stack.xcom("SendMessage", run_id)
+
+    def _drain(self, *, accepted: int, waiting: int) -> None:
+        before = len(self.stack.mail())
+        result = self.stack.xcom("Notifications", self.stack.run("Notifications"))
+        arrived = len(self.stack.mail()) - before
+        self.steps(
+            f"Notifications ran: {arrived} mails arrived; its XCom says limit {result['limit']}, "
+            f"accepted {result['accepted']}, waiting {result['waiting']}"
+        )
+        self._check("mails that arrived in this run", accepted, arrived)
+        self._check("accepted, in the run's XCom", accepted, result["accepted"])
+        self._check("waiting, in the run's XCom", waiting, result["waiting"])
+
+    def _compare(self) -> None:
+        mails = self.stack.mail()
+        for each in self.expected:
+            each.arrived = [mail for mail in mails if mail.message_id == each.message_id]
+        say(_table(self.expected))
+        self._check("different Message-IDs", len(self.expected), len({mail.message_id for mail in mails}))
+        self._check("mails in the mailbox", len(self.expected), len(mails))
+        verdicts = Counter(each.verdict for each in self.expected)
+        self._check("mails that arrived exactly once, to the right recipients", len(self.expected), verdicts["once"])
+
+    def _check(self, what: str, promised: object, found: object) -> None:
+        if promised != found:
+            self.wrong.append(f"{what}: promised {promised}, found {found}")
+
+
+def _table(expected: Sequence[Expected]) -> str:
+    head = ("id", "recipient", "subject", "handed over", "arrived", "Message-ID")
+    rows = [head, *(_row(each) for each in expected)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n" + "\n".join(f"  {line}" for line in [lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
+
+
+def _row(each: Expected) -> tuple[str, ...]:
+    mail = each.arrived[0] if each.arrived else None
+    return (
+        str(each.id),
+        _short(", ".join(each.recipients), 34),
+        _short(mail.subject if mail else "", 42),
+        f"{each.handed_over:%H:%M:%S}",
+        f"{mail.arrived:%H:%M:%S}" if mail else "",
+        each.verdict,
+    )
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

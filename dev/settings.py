@@ -1,0 +1,110 @@
+"""Airflow's settings for the local stack: most as environment variables, the keys in ``airflow.cfg``."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from dev.errors import StackError
+from dev.ports import HOST, free_ports
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# What a person's shell may carry for another Airflow, and what would change this one behind its back.
+FOREIGN = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW_CONFIG")
+
+# Where Airflow's simple auth manager keeps the passwords that it generates.
+PASSWORDS = "simple_auth_manager_passwords.json.generated"
+
+KEYS = (("core", "fernet_key"), ("api", "secret_key"), ("api_auth", "jwt_secret"))
+
+KEYS_COMMENT = """\
+# The keys of this Airflow, made once by the local stack. Its other settings come as environment variables
+# (dev/settings.py). What you add here holds unless the stack sets it too.
+"""
+
+
+def environment(home: Path, *, port: int, database: str, dags_folder: Path) -> dict[str, str]:
+    """Everything Airflow is told by environment. Nothing in it is secret: tasks inherit it.
+
+    :param database: the metadata database, as SQLAlchemy's URL
+    """
+    worker_log_port, trigger_log_port = free_ports(2)
+    url = f"http://localhost:{port}"
+    settings: dict[str, dict[str, object]] = {
+        "core": {
+            "dags_folder": dags_folder,
+            "plugins_folder": CHECKOUT / "plugins",
+            "executor": "LocalExecutor",
+            "parallelism": 4,
+            "load_examples": False,
+            "dags_are_paused_at_creation": False,
+            "execution_api_server_url": f"http://{HOST}:{port}/execution/",
+            "hostname_callable": "socket.gethostname",  # the default asks DNS, which laptops answer slowly
+            "simple_auth_manager_users": "admin:admin",
+        },
+        "api": {"host": HOST, "port": port, "base_url": url, "workers": 1},
+        "dag_processor": {
+            "refresh_interval": 10,
+            "min_file_process_interval": 10,
+            "parsing_processes": 1,
+        },
+        "logging": {"worker_log_server_port": worker_log_port, "trigger_log_server_port": trigger_log_port},
+        "scheduler": {"enable_health_check": False},  # a third server; /api/v2/monitor/health knows as much
+        "database": {"sql_alchemy_conn": database, "sql_alchemy_conn_async": database},
+    }
+    return {
+        **_inherited(os.environ),
+        "AIRFLOW_HOME": str(home),
+        **{
+            f"AIRFLOW__{section.upper()}__{option.upper()}": str(value)
+            for section, options in settings.items()
+            for option, value in options.items()
+        },
+    }
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, fit for an Airflow that talks to itself over this machine's ports."""
+    inherited = {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
+    local = ",".join(filter(None, [environ.get("no_proxy") or environ.get("NO_PROXY"), "localhost", HOST]))
+    commands = str(Path(sys.executable).parent)  # standalone starts its parts as "airflow", found on the PATH
+    return {
+        **inherited,
+        "PATH": os.pathsep.join([commands, environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "NO_PROXY": local,
+        "no_proxy": local,
+    }
+
+
+def ensure_keys(home: Path) -> None:
+    """Make the keys that Airflow's parts share, once. An ``airflow.cfg`` that exists is not touched."""
+    path = home / "airflow.cfg"
+    if path.exists():
+        _require_keys(path)
+        return
+    config = configparser.RawConfigParser()
+    for section, option in KEYS:
+        config.add_section(section)
+        config.set(section, option, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    config.set("api_auth", "jwt_secret", secrets.token_urlsafe(64))  # HS512 wants 64 bytes or more
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(KEYS_COMMENT)
+        config.write(file)
+
+
+def _require_keys(path: Path) -> None:
+    config = configparser.RawConfigParser(strict=False)
+    config.read(path)
+    missing = [f"[{section}] {option}" for section, option in KEYS if not config.get(section, option, fallback="")]
+    if missing:
+        raise StackError(
+            f"{path} has no {', '.join(missing)}.", "Add it, or move the file away and have a new one made."
+        )

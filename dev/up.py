@@ -1,0 +1,131 @@
+"""`make up`: the whole stack on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from dev.errors import StackError
+from dev.ports import HOST
+from dev.settings import CHECKOUT
+from dev.stack import Stack
+from dev.steps import Steps, complain, say
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+WELCOME_TO = "you@example.com"
+
+
+def main() -> int:
+    """Start, welcome, run until a signal, stop."""
+    steps = Steps()
+    try:
+        with stopped_by_signals(steps):
+            _run(_stack(steps), steps)
+    except KeyboardInterrupt:
+        steps("Everything that was started is stopped; the data stays for the next make up")
+        return 0
+    except StackError as error:
+        complain(f"\n{error}")
+        return 1
+    return 0
+
+
+@contextmanager
+def stopped_by_signals(steps: Steps) -> Iterator[None]:
+    """Turn the first signal to stop into a KeyboardInterrupt; more of them change nothing."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)
+        say()
+        steps(f"{signal.Signals(number).name}: stopping")
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, stop) for each in STOPPING}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _stack(steps: Steps) -> Stack:
+    home = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
+    return Stack(home, port=_port("PORT", 8080), mail_port=_port("MAIL_PORT", 1025), report=steps)
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isascii() or not text.isdigit():
+        raise StackError(f"{variable}={text} is no port.", f"Set {variable} to a number from 1 to 65535.")
+    return int(text)
+
+
+def _run(stack: Stack, steps: Steps) -> None:
+    steps(f"Starting in {stack.home}")
+    with stack:
+        say(_sign(stack))
+        _welcome(stack, steps)
+        steps("Running; Ctrl-C stops everything")
+        while True:
+            time.sleep(1)
+            stack.airflow.require_alive()
+
+
+def _sign(stack: Stack) -> str:
+    return f"""
+  Airflow   {stack.url}
+  Login     admin / {stack.password}
+  Mail      lands in {stack.catcher.maildir.path} (port {stack.mail_port}); nothing leaves this machine
+"""
+
+
+def _welcome(stack: Stack, steps: Steps) -> None:
+    """Send one message the way users do; what keeps it from arriving is told, and stops nothing."""
+    try:
+        if reason := _no_welcome(stack):
+            steps(f"No welcome message: {reason}")
+            return
+        steps("Handing over a welcome message: a run of SendMessage, then one of Notifications")
+        _send_welcome(stack, steps)
+    except StackError as error:
+        steps(f"The welcome message has not arrived. {error}")
+
+
+def _no_welcome(stack: Stack) -> str | None:
+    sender = stack.api("GET", "/connections/smtp_default")
+    if (sender["host"], sender["port"]) != (HOST, stack.mail_port):
+        return "the connection smtp_default points at a server of yours"
+    paused = [dag for dag in ("SendMessage", "Notifications") if stack.api("GET", f"/dags/{dag}")["is_paused"]]
+    if paused:
+        return f"{' and '.join(paused)} paused"
+    return None
+
+
+def _send_welcome(stack: Stack, steps: Steps) -> None:
+    begin = time.monotonic()
+    conf = {
+        "recipient": WELCOME_TO,
+        "template": "welcome",
+        "data": {"catcher": str(stack.catcher.maildir.path), "ui_url": stack.url},
+    }
+    message = stack.xcom("SendMessage", stack.run("SendMessage", conf))["messages"][0]
+    stack.run("Notifications")
+    mail = stack.wait_for_mail(message["message_id"])
+    steps(f"It arrived {time.monotonic() - begin:.1f} seconds after it was handed over:")
+    say(f"""
+  From      {mail.sender}
+  To        {", ".join(mail.recipients)}
+  Subject   {mail.subject}
+  File      {mail.path}
+""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
