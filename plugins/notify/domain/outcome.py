@@ -36,7 +36,8 @@ class RecipientOutcome:
 class Outcome:
     """What came of one try to send one message.
 
-    :param recipients: one for each recipient that the attempt was for, at least one
+    :param recipients: one for each recipient that the attempt was for; none where recipients or content were erased
+        while the message waited
     """
 
     recipients: tuple[RecipientOutcome, ...]
@@ -49,12 +50,13 @@ class Outcome:
     @property
     def verdict(self) -> Verdict:
         """The attempt's own verdict: the one that decides what happens to the message next."""
-        return worst(outcome.verdict for outcome in self.recipients)
+        return min((outcome.verdict for outcome in self.recipients), key=_WEIGHT.index, default=Verdict.PERMANENT)
 
     @property
     def decisive(self) -> RecipientOutcome:
         """The recipient's outcome that the verdict comes from: its code and words are the attempt's."""
-        return next(outcome for outcome in self.recipients if outcome.verdict is self.verdict)
+        deciding = (outcome for outcome in self.recipients if outcome.verdict is self.verdict)
+        return next(deciding, _NOTHING_LEFT)
 
     def of(self, verdict: Verdict) -> Sequence[RecipientOutcome]:
         """The recipients with this verdict."""
@@ -65,7 +67,4 @@ class Outcome:
 #: since a message that reached somebody was sent.
 _WEIGHT = (Verdict.IN_DOUBT, Verdict.TEMPORARY, Verdict.ACCEPTED, Verdict.PERMANENT)
 
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict that decides for a message with several recipients."""
-    return min(verdicts, key=_WEIGHT.index)
+_NOTHING_LEFT = RecipientOutcome(-1, Verdict.PERMANENT, None, "its content or its recipients were erased")

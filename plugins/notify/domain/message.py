@@ -1,0 +1,254 @@
+"""What a producer hands over: the fields of SendMessage, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    Base64Bytes,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from notify.domain.address import CONTROL, split_names
+from notify.exceptions import Fault
+
+#: RFC 5321, 4.5.3.1.10 asks servers for at least 100 recipients; many allow no more.
+MOST_RECIPIENTS_OF_ONE_MAIL = 100
+
+
+class Priority(StrEnum):
+    """Who goes first; the values stand in the database."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"  #: may use at most 80 % of an hour's slots
+
+
+class Guarantee(StrEnum):
+    """What happens when an answer is lost; the values stand in the database."""
+
+    AT_LEAST_ONCE = "at_least_once"  #: sent again, with the same Message-ID
+    AT_MOST_ONCE = "at_most_once"  #: never sent again: it becomes ``uncertain`` and a person decides
+
+
+class RecipientRole(StrEnum):
+    """Where a recipient stands in the mail; the values stand in the database."""
+
+    TO = "to"
+    CC = "cc"
+    BCC = "bcc"
+
+
+def _names(value: object) -> object:
+    """Accept a list, or one string separated by semicolons or commas; None is nobody."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return split_names(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [name for item in value for name in (split_names(item) if isinstance(item, str) else [item])]
+    return value
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _one_line(value: str) -> str:
+    if CONTROL.search(value):
+        raise ValueError("a line break or control character is not allowed in a header")
+    return value.strip()
+
+
+def _delay(value: object) -> object:
+    """``send_after`` and ``expires_after`` may be a moment or a delay from now."""
+    if isinstance(value, str) and value.strip().upper().startswith("P"):
+        return value.strip().upper()
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(_names)]
+Text = Annotated[str | None, BeforeValidator(_blank_is_none)]
+Moment = Annotated[AwareDatetime | timedelta | None, BeforeValidator(_delay), BeforeValidator(_blank_is_none)]
+
+
+class Attachment(BaseModel):
+    """A file that travels with a message; its content, or where to fetch it at hand-over.
+
+    :param filename: name shown to the reader; a plain name, no path
+    :param content: the bytes (Python), or
+    :param content_base64: the bytes as base64 (JSON), or
+    :param uri: an object storage URI below one of the prefixes in the Variable ``notify_attachment_sources``
+    :param content_type: e.g. ``application/pdf``; by default guessed from the filename
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    filename: str | None = Field(default=None, max_length=255)
+    content: bytes | None = Field(default=None, repr=False)
+    content_base64: Base64Bytes | None = Field(default=None, repr=False)
+    uri: str | None = None
+    content_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"uri": value} if isinstance(value, str) else value
+
+    @field_validator("filename")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        name = _one_line(value)
+        if not name or name in {".", ".."} or "/" in name or "\\" in name:
+            raise ValueError("must be a plain file name, without a path")
+        return name
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Attachment:
+        given = [source for source in (self.content, self.content_base64, self.uri) if source is not None]
+        if len(given) != 1:
+            raise ValueError("needs exactly one of content, content_base64, uri")
+        if self.uri is None and self.filename is None:
+            raise ValueError("needs a filename")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name shown to the reader."""
+        return self.filename or PurePosixPath(self.uri or "").name or "attachment"
+
+    @property
+    def inline(self) -> bytes | None:
+        """The content, where it was handed over with the message."""
+        return self.content if self.content is not None else self.content_base64
+
+
+class Draft(BaseModel):
+    """A message as its producer hands it over: every field of SendMessage, with its default.
+
+    Only what a field can tell by itself is checked here. Whether a login, a sender or a template exists is found out
+    at hand-over, and told in the same error.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000_000)
+
+    recipient: Names = Field(default_factory=list, description="Addresses, logins or groups")
+    cc: Names = Field(default_factory=list, description="Copy to; makes it one mail to all")
+    bcc: Names = Field(default_factory=list, description="Blind copy to; makes it one mail to all")
+    one_mail: bool = Field(default=False, description="One mail to all, instead of one per recipient")
+    subject: Annotated[str | None, Field(max_length=900)] = Field(default=None, description="Subject, one line")
+    message: str | None = Field(default=None, description="The text, plain or HTML", repr=False)
+    html: bool = Field(default=False, description="Whether message is HTML")
+    template: Text = Field(default=None, description="Template kind, instead of subject and message")
+    data: dict[str, Any] = Field(default_factory=dict, description="Fields of the template", repr=False)
+    add_template: bool = Field(default=True, description="Wrap in the house template")
+    language: Text = Field(default=None, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")
+    sender: Text = Field(default=None, description="Sender; empty: the first of notify_senders")
+    reply_to: Text = Field(default=None, description="Address for answers")
+    attachments: list[Attachment] = Field(default_factory=list)
+    case_id: Text = Field(default=None, max_length=200)
+    case_url: Text = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
+    add_case_id_to_subject: bool = True
+    add_url: bool = True
+    priority: Priority = Priority.NORMAL
+    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
+    send_after: Moment = Field(default=None, description="Not before: a time with its zone, or a delay such as PT2H")
+    expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
+    idempotency_key: Text = Field(default=None, max_length=500)
+
+    @field_validator("subject", "reply_to", "case_id", "idempotency_key")
+    @classmethod
+    def _header_text(cls, value: str | None) -> str | None:
+        return None if value is None else _one_line(value)
+
+    @field_validator("message", "subject")
+    @classmethod
+    def _encodable(cls, value: str | None) -> str | None:
+        if value is not None:
+            if "\x00" in value:
+                raise ValueError("a NUL character is not allowed")
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ValueError("it holds half a surrogate pair, which no encoding can carry") from None
+        return value
+
+    @field_validator("attachments", mode="before")
+    @classmethod
+    def _no_attachments(cls, value: object) -> object:
+        return [] if value is None else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _no_data(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @property
+    def to_all(self) -> bool:
+        """Whether all recipients share one mail: asked for, or because there are copies."""
+        return self.one_mail or bool(self.cc) or bool(self.bcc)
+
+
+def read_draft(fields: Mapping[str, Any]) -> tuple[Draft, list[Fault]]:
+    """Check the fields one by one, and together.
+
+    :param fields: by name, as handed over; None stands for "not given"
+    :returns: a draft without the faulty fields, so that the rest of the message can be checked too, and the faults
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    faults: list[Fault] = []
+    try:
+        draft = Draft.model_validate(given)
+    except ValidationError as error:
+        faults += _faults_of(error)
+        wrong = {str(item["loc"][0]) for item in error.errors(include_input=False)}
+        draft = Draft.model_validate({name: value for name, value in given.items() if name not in wrong})
+        return draft, faults + _faults_between(draft, wrong)
+    return draft, faults + _faults_between(draft, set())
+
+
+def _faults_of(error: ValidationError) -> list[Fault]:
+    faults: dict[str, Fault] = {}
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        field, *path = (str(part) for part in item["loc"])
+        known = field in Draft.model_fields
+        where = "".join(f"[{part}]" if part.isdigit() else "" for part in path)
+        problem = item["msg"].removeprefix("Value error, ") if known else "there is no such field"
+        faults.setdefault(field + where, Fault(field + where, problem))
+    return list(faults.values())
+
+
+def _faults_between(draft: Draft, wrong: set[str]) -> list[Fault]:
+    """Faults that only several fields together show; fields already found wrong are not held against others."""
+    faults = []
+    if not (draft.recipient or draft.cc or draft.bcc) and not wrong & {"recipient", "cc", "bcc"}:
+        faults.append(Fault("recipient", "is empty; name at least one address, login or group"))
+    if draft.template is None and "template" not in wrong:
+        faults += [
+            Fault(field, "is missing; give subject and message, or template and data")
+            for field in ("subject", "message")
+            if not getattr(draft, field) and field not in wrong
+        ]
+        if draft.data and "data" not in wrong:
+            faults.append(Fault("data", "is only for a template; name the template, or leave data out"))
+    if draft.template is not None and draft.message:
+        faults.append(Fault("message", "cannot be given together with template; use one of the two"))
+    return faults
+
+
+def moment_after(moment: datetime | timedelta | None, now: datetime) -> datetime | None:
+    """The moment that ``send_after`` or ``expires_after`` means, seen from ``now``."""
+    return now + moment if isinstance(moment, timedelta) else moment

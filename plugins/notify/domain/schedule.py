@@ -1,0 +1,79 @@
+"""What an admin may write into a schedule Variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from croniter import croniter
+from pydantic import TypeAdapter, ValidationError
+
+from notify.exceptions import InvalidSchedule
+
+#: Airflow's presets that name a time; ``@once`` and ``@continuous`` make no sense for a queue.
+PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+}
+
+#: Airflow starts runs once a minute at best in practice; shorter would only pile up runs.
+SHORTEST = timedelta(minutes=1)
+LONGEST = timedelta(days=366)
+
+_DURATION = TypeAdapter(timedelta)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A valid schedule: one of the two is set.
+
+    :param cron: five-field cron expression
+    :param every: time from one run to the next
+    """
+
+    cron: str | None = None
+    every: timedelta | None = None
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Read a cron expression, an Airflow preset or an ISO 8601 duration.
+
+    :param text: e.g. ``*/3 * * * *``, ``@hourly``, ``PT3M``
+    :raises InvalidSchedule: it is none of these, or a duration outside one minute to one year
+    """
+    expression = text.strip()
+    if expression.startswith("@"):
+        return Schedule(cron=_preset(expression))
+    if expression.upper().startswith("P"):
+        return Schedule(every=_duration(expression))
+    if len(expression.split()) == 5 and croniter.is_valid(expression):
+        return Schedule(cron=expression)
+    raise InvalidSchedule(
+        f"{text!r} is no schedule. Write a cron expression of five fields (*/3 * * * *), "
+        f"a preset ({', '.join(PRESETS)}) or an ISO 8601 duration (PT3M)."
+    )
+
+
+def _preset(expression: str) -> str:
+    try:
+        return PRESETS[expression.lower()]
+    except KeyError:
+        raise InvalidSchedule(
+            f"{expression!r} is no preset that can be used here. Write one of {', '.join(PRESETS)}."
+        ) from None
+
+
+def _duration(expression: str) -> timedelta:
+    try:
+        every = _DURATION.validate_strings(expression.upper())
+    except ValidationError:
+        raise InvalidSchedule(
+            f"{expression!r} is no ISO 8601 duration. Write, for example, PT3M for three minutes or P1D for a day."
+        ) from None
+    if not SHORTEST <= every <= LONGEST:
+        raise InvalidSchedule(f"{expression!r} is out of range: between PT1M (one minute) and P366D.")
+    return every
