@@ -1,0 +1,1 @@
+"""The outbox in PostgreSQL: its tables and every way to change them."""

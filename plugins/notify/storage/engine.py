@@ -1,0 +1,58 @@
+"""Connections to the outbox database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+
+from notify.exceptions import ConfigurationError
+
+
+def normal_url(url: str | URL) -> URL:
+    """The URL with our driver (psycopg 3), whatever spelling the admin or Airflow uses.
+
+    :param url: ``postgres://…``, ``postgresql://…`` or with a driver named
+    :raises ConfigurationError: it is no PostgreSQL URL
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError(
+            "The outbox database's address cannot be read. Write it as postgresql://user:password@host:5432/database."
+        ) from None
+    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ConfigurationError(
+            f"The outbox needs PostgreSQL, not {parsed.get_backend_name()}. "
+            "Point the Airflow connection notify_db (conn type postgres) at a PostgreSQL database."
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+@lru_cache(maxsize=8)
+def engine_for(url: str | URL) -> Engine:
+    """An engine for the outbox database, one per URL and process."""
+    return sa.create_engine(
+        normal_url(url),
+        pool_size=2,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error's text must not carry addresses and bodies into a log
+        connect_args={"application_name": "notify", "connect_timeout": 10, "options": "-c timezone=UTC"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine, *, actor: str | None = None) -> Iterator[Connection]:
+    """A transaction whose changes of state the history ascribes to ``actor``."""
+    with engine.begin() as connection:
+        if actor:
+            set_actor(connection, actor)
+        yield connection
+
+
+def set_actor(connection: Connection, actor: str) -> None:
+    """Tell the history who acts, until the transaction ends."""
+    connection.execute(sa.select(sa.func.set_config("notify.actor", actor, True)))

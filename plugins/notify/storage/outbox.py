@@ -1,0 +1,279 @@
+"""The outbox: messages come in, and people move them. What a drain does is in :mod:`notify.storage.drains`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from notify.domain.message import Guarantee, Priority, RecipientRole
+from notify.domain.status import RESENDABLE, Status, may_become
+from notify.exceptions import TransitionError
+from notify.storage.attachments import StoredFile
+from notify.storage.models import message_attachments, messages, recipients
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The task that handed a message over."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """Whom a new message is for.
+
+    :param address: checked mailbox
+    :param login: the person's, where they are known
+    """
+
+    role: RecipientRole
+    address: str
+    name: str = ""
+    login: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A composed message, ready to be stored.
+
+    :param message_id: RFC 5322 Message-ID with its angle brackets
+    :param headers: what never changes; see :class:`notify.channels.base.Parcel`
+    :param body: MIME body; messages handed over together with the same body share its storage
+    :param not_before: when it may leave; by the database's clock, see :func:`now`
+    """
+
+    message_id: str
+    sender: str
+    kind: str
+    subject: str
+    headers: bytes
+    body: bytes
+    recipients: tuple[NewRecipient, ...]
+    size: int
+    not_before: datetime
+    boundary: str | None = None
+    language: str | None = None
+    reply_to: str | None = None
+    case_id: str | None = None
+    priority: Priority = Priority.NORMAL
+    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
+    expires_at: datetime | None = None
+    attachments: tuple[StoredFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message in the outbox.
+
+    :param id: its number in the register
+    :param message_id: its Message-ID
+    """
+
+    id: int
+    message_id: str
+
+
+# --- In --------------------------------------------------------------------------------------------------------------
+
+_LOCK_KEY = sa.text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
+_NOW = sa.text("select now()")
+_IDS = sa.text("select nextval(pg_get_serial_sequence('notify.messages', 'id')) from generate_series(1, :count)")
+_ADD_CONTENTS = sa.text("""
+    insert into notify.contents (body)
+    select body from unnest(cast(:bodies as bytea[])) with ordinality as b (body, n) order by n
+    returning id
+""")
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock: the start of this transaction."""
+    moment: datetime = connection.scalar(_NOW)
+    return moment
+
+
+def find_by_key(connection: Connection, key: str) -> list[Stored]:
+    """What was handed over under an idempotency key; waits for a hand-over of the same key that is under way."""
+    connection.execute(_LOCK_KEY, {"key": key})
+    found = connection.execute(
+        sa.select(messages.c.id, messages.c.message_id)
+        .where(messages.c.idempotency_key == key)
+        .order_by(messages.c.idempotency_index)
+    )
+    return [Stored(row.id, row.message_id) for row in found]
+
+
+def add(
+    connection: Connection,
+    new: Sequence[NewMessage],
+    *,
+    idempotency_key: str | None = None,
+    origin: Origin | None = None,
+) -> list[Stored]:
+    """Store messages in the caller's transaction; they are in the outbox once it commits.
+
+    :param idempotency_key: shared by all of them; ask :func:`find_by_key` first
+    """
+    if not new:
+        return []
+    ids = list(connection.scalars(_IDS, {"count": len(new)}))
+    contents = _add_contents(connection, new)
+    connection.execute(
+        sa.insert(messages),
+        [
+            _row(message, number, contents[message.body])
+            | _origin(origin)
+            | {"idempotency_key": idempotency_key, "idempotency_index": index if idempotency_key else None}
+            for index, (message, number) in enumerate(zip(new, ids, strict=True))
+        ],
+    )
+    connection.execute(
+        sa.insert(recipients),
+        [
+            {
+                "message_id": number,
+                "position": position,
+                "role": recipient.role.value,
+                "address": recipient.address,
+                "name": recipient.name,
+                "login": recipient.login,
+            }
+            for message, number in zip(new, ids, strict=True)
+            for position, recipient in enumerate(message.recipients)
+        ],
+    )
+    _add_attachments(connection, new, ids)
+    return [Stored(number, message.message_id) for message, number in zip(new, ids, strict=True)]
+
+
+def _add_contents(connection: Connection, new: Sequence[NewMessage]) -> dict[bytes, int]:
+    bodies = list(dict.fromkeys(message.body for message in new))
+    # Identity values are handed out in the order of the select, so the sorted ids belong to the bodies in order.
+    ids = sorted(connection.scalars(_ADD_CONTENTS, {"bodies": bodies}))
+    return dict(zip(bodies, ids, strict=True))
+
+
+def _row(message: NewMessage, number: int, content_id: int) -> dict[str, object]:
+    return {
+        "id": number,
+        "message_id": message.message_id,
+        "sender": message.sender,
+        "kind": message.kind,
+        "priority": message.priority.value,
+        "guarantee": message.guarantee.value,
+        "language": message.language,
+        "subject": message.subject,
+        "case_id": message.case_id,
+        "headers": message.headers,
+        "boundary": message.boundary,
+        "reply_to": message.reply_to,
+        "content_id": content_id,
+        "size": message.size,
+        "expires_at": message.expires_at,
+        "not_before": message.not_before,
+    }
+
+
+def _origin(origin: Origin | None) -> dict[str, object]:
+    return {
+        "origin_dag_id": origin and origin.dag_id,
+        "origin_run_id": origin and origin.run_id,
+        "origin_task_id": origin and origin.task_id,
+        "origin_map_index": origin and origin.map_index,
+    }
+
+
+def _add_attachments(connection: Connection, new: Sequence[NewMessage], ids: Sequence[int]) -> None:
+    rows = [
+        {
+            "message_id": number,
+            "position": position,
+            "sha256": file.sha256,
+            "filename": file.filename,
+            "content_type": file.content_type,
+        }
+        for message, number in zip(new, ids, strict=True)
+        for position, file in enumerate(message.attachments)
+    ]
+    if rows:
+        connection.execute(sa.insert(message_attachments), rows)
+
+
+# --- Moved by people -------------------------------------------------------------------------------------------------
+
+
+def move(connection: Connection, number: int, before: frozenset[Status], after: Status, reason: str) -> Status:
+    """Put a message from one of the expected states into another.
+
+    :param number: the message's number in the register
+    :returns: the state it was in
+    :raises TransitionError: there is no such message, or it is in none of these states
+    """
+    status = connection.scalar(sa.select(messages.c.status).where(messages.c.id == number).with_for_update())
+    if status is None:
+        raise TransitionError(f"There is no message {number} in the register.")
+    if Status(status) not in before or not may_become(Status(status), after):
+        expected = ", ".join(sorted(before))
+        raise TransitionError(
+            f"Message {number} is {status}; only {expected} can become {after}. Look at its history and decide anew."
+        )
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == number, messages.c.status == status)
+        .values(status=after.value, status_reason=reason)
+    )
+    return Status(status)
+
+
+def hold(connection: Connection, number: int, reason: str = "held by a person") -> None:
+    """Keep a queued message from being sent, until it is released."""
+    move(connection, number, frozenset({Status.QUEUED}), Status.HELD, reason)
+
+
+def release(connection: Connection, number: int, reason: str = "released by a person") -> None:
+    """Put a held message back in the queue."""
+    move(connection, number, frozenset({Status.HELD}), Status.QUEUED, reason)
+
+
+def cancel(connection: Connection, number: int, reason: str = "cancelled by a person") -> None:
+    """Take a queued message back; it stays in the register and can be sent again."""
+    move(connection, number, frozenset({Status.QUEUED}), Status.CANCELLED, reason)
+
+
+def suppress(connection: Connection, number: int, reason: str) -> None:
+    """Keep a queued message back because its addresses are on the suppression list."""
+    move(connection, number, frozenset({Status.QUEUED}), Status.SUPPRESSED, reason)
+
+
+def receipt(connection: Connection, number: int, *, delivered: bool, reason: str) -> None:
+    """Note what a receipt or a bounce says of a sent message."""
+    after = Status.DELIVERED if delivered else Status.UNDELIVERED
+    move(connection, number, frozenset({Status.SENT}), after, reason)
+
+
+def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
+    """Send a message again, as a new attempt of the same message with the same Message-ID.
+
+    It goes to those whom it has not reached; where it has reached everybody, to everybody.
+    """
+    move(connection, number, RESENDABLE, Status.QUEUED, reason)
+    mine = recipients.c.message_id == number
+    missed = sa.select(sa.literal(1)).where(mine, recipients.c.outcome != "accepted").exists()
+    everybody = not connection.scalar(sa.select(missed))
+    connection.execute(
+        sa.update(recipients)
+        .where(mine, sa.true() if everybody else recipients.c.outcome != "accepted")
+        .values(outcome="pending", code=None, response=None, settled_at=None)
+    )
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == number)
+        .values(not_before=sa.func.now(), expires_at=None, refusals=0, first_tried_at=None)
+    )

@@ -1,0 +1,92 @@
+"""Who is meant by a recipient: an address, a person's login, or a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sqlalchemy.engine import Connection
+
+from notify.domain.address import Address, parse_address
+from notify.domain.message import Draft, RecipientRole
+from notify.domain.person import Person
+from notify.exceptions import Fault
+from notify.storage import people
+
+#: The fields that name recipients, in the order that decides where somebody named twice stands.
+FIELDS = (
+    ("recipient", RecipientRole.TO),
+    ("cc", RecipientRole.CC),
+    ("bcc", RecipientRole.BCC),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A recipient, resolved.
+
+    :param person: who they are, where that is known
+    """
+
+    role: RecipientRole
+    address: Address
+    person: Person | None = None
+
+
+def resolve(connection: Connection, draft: Draft, faults: list[Fault]) -> list[Receiver]:
+    """Find the address of everybody named; who is named twice counts once.
+
+    :param faults: what is wrong is added here: no address, nobody of that name, nobody in the group, no longer active
+    :returns: the receivers, To before Cc before Bcc
+    """
+    book = _Book(connection, [name for field, _ in FIELDS for name in getattr(draft, field)])
+    receivers: dict[str, Receiver] = {}
+    for field, role in FIELDS:
+        for name in getattr(draft, field):
+            try:
+                for address, person in book.look_up(name):
+                    receivers.setdefault(address.key, Receiver(role, address, person))
+            except ValueError as error:
+                faults.append(Fault(field, str(error)))
+    known = people.find_by_email(connection, (key for key, found in receivers.items() if found.person is None))
+    return [
+        replace(found, person=known.get(key)) if found.person is None else found for key, found in receivers.items()
+    ]
+
+
+class _Book:
+    """The people and groups behind the names of one message, read at once."""
+
+    def __init__(self, connection: Connection, names: Iterable[str]) -> None:
+        logins = {name for name in names if "@" not in name}
+        self.people = people.find(connection, logins) if logins else {}
+        self.groups = people.members(connection, logins) if logins else {}
+
+    def look_up(self, name: str) -> Iterator[tuple[Address, Person | None]]:
+        """The addresses that a name stands for.
+
+        :raises ValueError: it stands for none; the message says why
+        """
+        if "@" in name:
+            return iter([(parse_address(name), None)])
+        if name in self.people and name in self.groups:
+            raise ValueError(f"{name!r} is both a login and a group; write the address instead")
+        if name in self.people:
+            return iter([_reach(self.people[name])])
+        if name in self.groups:
+            return self._reach_group(name)
+        raise ValueError(f"{name!r} is no address, and no login or group of that name is known")
+
+    def _reach_group(self, name: str) -> Iterator[tuple[Address, Person | None]]:
+        reachable = [person for person in self.groups[name] if person.active and person.email]
+        if not reachable:
+            raise ValueError(f"the group {name!r} has no active member with an e-mail address")
+        return map(_reach, reachable)
+
+
+def _reach(person: Person) -> tuple[Address, Person]:
+    if not person.active:
+        raise ValueError(f"{person.login!r} is no longer active")
+    if person.email is None:
+        raise ValueError(f"{person.login!r} has no e-mail address")
+    return Address(person.email, person.name), person

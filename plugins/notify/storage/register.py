@@ -1,0 +1,138 @@
+"""The register: reading what became of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from notify.domain.status import Status
+from notify.exceptions import TransitionError
+from notify.storage.models import attempts, message_events, messages, recipients
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredRecipient:
+    """A recipient and what came of them."""
+
+    position: int
+    role: str
+    address: str
+    name: str
+    login: str | None
+    outcome: str
+    code: int | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredAttempt:
+    """A try to send."""
+
+    number: int
+    claimed_at: datetime
+    begun_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+    code: int | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredEvent:
+    """A change of state."""
+
+    at: datetime
+    from_status: str
+    to_status: str
+    attempt: int
+    reason: str | None
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredMessage:
+    """A message with all that is known of it, its text aside."""
+
+    id: int
+    message_id: str
+    status: Status
+    status_reason: str | None
+    sender: str
+    kind: str
+    priority: str
+    guarantee: str
+    subject: str
+    case_id: str | None
+    origin_dag_id: str | None
+    origin_run_id: str | None
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    sent_at: datetime | None
+    recipients: tuple[RegisteredRecipient, ...]
+    tries: tuple[RegisteredAttempt, ...]
+    events: tuple[RegisteredEvent, ...]
+
+
+_HEAD = (
+    "id", "message_id", "status_reason", "sender", "kind", "priority", "guarantee", "subject", "case_id",
+    "origin_dag_id", "origin_run_id", "created_at", "not_before", "expires_at", "sent_at",
+)  # fmt: skip
+
+
+def read(connection: Connection, number: int) -> RegisteredMessage:
+    """Read one message.
+
+    :raises TransitionError: there is no such message
+    """
+    head = connection.execute(sa.select(messages).where(messages.c.id == number)).one_or_none()
+    if head is None:
+        raise TransitionError(f"There is no message {number} in the register.")
+    return RegisteredMessage(
+        **{name: getattr(head, name) for name in _HEAD},
+        status=Status(head.status),
+        recipients=_rows(connection, RegisteredRecipient, recipients, number, recipients.c.position),
+        tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),
+        events=_rows(connection, RegisteredEvent, message_events, number, message_events.c.id),
+    )
+
+
+def _rows(
+    connection: Connection, kind: type[Row], table: sa.Table, number: int, order: sa.Column[int]
+) -> tuple[Row, ...]:
+    names = list(kind.__dataclass_fields__)  # type: ignore[attr-defined]  # each kind is a dataclass
+    query = sa.select(*(table.c[name] for name in names)).where(table.c.message_id == number).order_by(order)
+    return tuple(kind(*row) for row in connection.execute(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A message in a list."""
+
+    id: int
+    status: str
+    created_at: datetime
+    subject: str
+
+
+def newest(
+    connection: Connection, *, status: Status | None = None, address: str | None = None, limit: int = 20
+) -> Sequence[Line]:
+    """The newest messages, by number.
+
+    :param address: of one of its recipients
+    """
+    query = sa.select(messages.c.id, messages.c.status, messages.c.created_at, messages.c.subject)
+    if status is not None:
+        query = query.where(messages.c.status == status.value)
+    if address is not None:
+        mine = sa.select(recipients.c.message_id).where(sa.func.lower(recipients.c.address) == address.lower())
+        query = query.where(messages.c.id.in_(mine))
+    return [Line(*row) for row in connection.execute(query.order_by(messages.c.id.desc()).limit(limit))]

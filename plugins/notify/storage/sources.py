@@ -1,0 +1,94 @@
+"""Where attachments come from: handed over with the message, or fetched from an allowed place."""
+
+from __future__ import annotations
+
+import mimetypes
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from urllib.parse import unquote, urlsplit
+
+from notify.domain.message import Attachment
+from notify.exceptions import Fault
+from notify.storage.attachments import StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment with its content."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+    @property
+    def stored(self) -> StoredFile:
+        """As the outbox knows it."""
+        return StoredFile(sha256(self.content).digest(), self.filename, self.content_type)
+
+    @property
+    def encoded_size(self) -> int:
+        """Bytes on the wire: base64 in lines of 76, and the part's own headers."""
+        return len(self.content) * 78 // 57 + 300
+
+
+def fetch(given: Sequence[Attachment], allowed: Sequence[str], faults: list[Fault]) -> list[File]:
+    """The content of attachments, in order.
+
+    :param allowed: URI prefixes that may be read; everything else is refused, the worker's own files above all
+    :param faults: what is wrong is added here
+    """
+    files = []
+    for position, attachment in enumerate(given):
+        try:
+            content = attachment.inline
+            if content is None:
+                content = _read(attachment.uri or "", allowed)
+            files.append(File(attachment.name, _content_type(attachment), content))
+        except ValueError as error:
+            faults.append(Fault(f"attachments[{position}]", str(error)))
+    return files
+
+
+def _content_type(attachment: Attachment) -> str:
+    return attachment.content_type or mimetypes.guess_type(attachment.name)[0] or "application/octet-stream"
+
+
+def _read(uri: str, allowed: Sequence[str]) -> bytes:
+    if not any(_below(uri, prefix) for prefix in allowed):
+        places = ", ".join(allowed) or "none so far"
+        raise ValueError(
+            f"{uri!r} may not be read; allowed prefixes: {places}. An admin adds them to the Variable "
+            "notify_attachment_sources; or hand over the content itself"
+        )
+    from airflow.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(uri)
+    if path.protocol in {"file", "local"}:
+        _refuse_escape(path, allowed)
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"{uri!r} cannot be read: {type(error).__name__}: {error}") from error
+    return content
+
+
+def _below(uri: str, prefix: str) -> bool:
+    """Whether a URI lies below a prefix, dots resolved; ``s3://a/b`` does not cover ``s3://a/bc``."""
+    place, root = urlsplit(uri), urlsplit(prefix)
+    if (place.scheme, place.netloc) != (root.scheme, root.netloc) or place.query or place.fragment:
+        return False
+    base = posixpath.normpath("/" + root.path.strip("/"))
+    path = posixpath.normpath("/" + unquote(place.path).lstrip("/"))
+    return path.startswith(base.rstrip("/") + "/")
+
+
+def _refuse_escape(path: object, allowed: Sequence[str]) -> None:
+    """A link inside an allowed folder must not lead out of it."""
+    from pathlib import Path
+
+    real = Path(str(path).removeprefix("file://")).resolve()
+    roots = [Path(urlsplit(prefix).path).resolve() for prefix in allowed if urlsplit(prefix).scheme == "file"]
+    if not any(real.is_relative_to(root) for root in roots):
+        raise ValueError(f"{str(path)!r} leads out of the allowed folders")
