@@ -111,9 +111,7 @@ def _moment(value: object) -> datetime:
     moment = _parsed(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         check_defined(value)
-        raise UnusableValueError(
-            f"{value!r} is no moment. Hand over an aware datetime, or ISO 8601 with an offset"
-        )
+        raise UnusableValueError(f"{value!r} is no moment. Hand over an aware datetime, or ISO 8601 with an offset")
     if moment.utcoffset() is None:
         raise UnusableValueError(
             f"{value!r} does not say in which time zone it is. Hand over an aware datetime, "

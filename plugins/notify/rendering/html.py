@@ -107,9 +107,7 @@ def _parse(content: bytes) -> lxml_html.HtmlElement | None:
     # Without huge_tree, text that lies deep is dropped without a word; with it, Inscriptis reaches Python's
     # limit of recursion, which is heard.
     try:
-        return lxml_html.document_fromstring(
-            content, parser=lxml_html.HTMLParser(encoding="utf-8", huge_tree=True)
-        )
+        return lxml_html.document_fromstring(content, parser=lxml_html.HTMLParser(encoding="utf-8", huge_tree=True))
     except etree.ParserError:
         return None  # nothing but comments
 

@@ -146,9 +146,7 @@ class TemplateLibrary:
         try:
             return html.inline_styles(page)
         except UnicodeEncodeError as error:
-            raise TemplateError(
-                f"{name}: the data has a character that no mail can carry: {error}."
-            ) from error
+            raise TemplateError(f"{name}: the data has a character that no mail can carry: {error}.") from error
 
     def _text(self, folder: str, context: Mapping[str, Any], *, house: bool, page: str | None) -> str:
         name = f"{folder}/{_TEXT}"

@@ -1,0 +1,301 @@
+"""Hand-over: from a producer's fields to messages in the outbox.
+
+Everything that can be wrong with a message is found here, before anything is stored, and told in one error. What
+passes has been rendered and composed: sending it later needs no template, no lookup and no producer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from notify.domain.address import parse_address
+from notify.domain.message import MOST_RECIPIENTS_OF_ONE_MAIL, Draft, RecipientRole, moment_after, read_draft
+from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFieldMissing, TemplateNotFound
+from notify.rendering import mime
+from notify.rendering.library import Rendered, TemplateLibrary
+from notify.settings import HandOverSettings
+from notify.storage import attachments, outbox, schema
+from notify.storage.outbox import NewMessage, NewRecipient, Origin, Stored
+from notify.storage.recipients import Receiver, resolve
+from notify.storage.sources import File, fetch
+
+#: The kind of a message that brings its own text.
+PLAIN_KIND = "send_message"
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The answer to a hand-over.
+
+    :param messages: in the outbox now, or already there under the same idempotency key
+    :param duplicate: whether they were there already
+    """
+
+    messages: tuple[Stored, ...]
+    duplicate: bool = False
+
+
+def hand_over(
+    connection: Connection,
+    fields: Mapping[str, Any],
+    settings: HandOverSettings,
+    *,
+    origin: Origin | None = None,
+) -> HandedOver:
+    """Check, render, compose and store a message, in the caller's transaction.
+
+    :param connection: of the outbox database; nothing is committed here
+    :param fields: those of SendMessage, see :class:`notify.domain.message.Draft`
+    :param origin: the task that hands it over
+    :raises InvalidMessage: something is wrong with it; the error names every fault
+    :raises SchemaError: the database is not ready
+    """
+    schema.require(connection)
+    draft, faults = read_draft(fields)
+    if draft.idempotency_key and not faults:
+        found = outbox.find_by_key(connection, draft.idempotency_key)
+        if found:
+            return HandedOver(tuple(found), duplicate=True)
+    door = _Door(connection, draft, settings, faults)
+    new = door.messages()
+    stored = outbox.add(connection, new, idempotency_key=draft.idempotency_key, origin=origin)
+    return HandedOver(tuple(stored))
+
+
+@lru_cache(maxsize=8)
+def library(root: Path) -> TemplateLibrary:
+    """The templates below a root; compiled once per process, read again when they change."""
+    return TemplateLibrary(root)
+
+
+#: The receivers of one mail.
+Envelope = Sequence[Receiver]
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all messages of one hand-over share."""
+
+    sender: str
+    reply_to: str | None
+    files: Sequence[File]
+    not_before: datetime
+    expires_at: datetime | None
+
+
+class _Door:
+    """One hand-over at the door; faults gather here until there is nothing more to check."""
+
+    def __init__(self, connection: Connection, draft: Draft, settings: HandOverSettings, faults: list[Fault]) -> None:
+        self.connection = connection
+        self.draft = draft
+        self.settings = settings
+        self.faults = faults
+        self._rendered: dict[object, Rendered | None] = {}
+        self._bodies: dict[Rendered, mime.Body] = {}
+
+    def messages(self) -> list[NewMessage]:
+        """The messages to store.
+
+        :raises InvalidMessage: there is anything wrong with any of them
+        """
+        receivers = resolve(self.connection, self.draft, self.faults)
+        sender = self._sender()
+        reply_to = self._reply_to()
+        files = fetch(self.draft.attachments, self.settings.attachment_sources, self.faults)
+        times = self._times()
+        envelopes = self._envelopes(receivers)
+        # Rendered even where nobody was found: a template's faults belong in the same error.
+        letters = [self._render(envelope) for envelope in envelopes or [()]]
+        self._raise_faults()
+        new = [
+            self._message(envelope, letter, _Common(sender, reply_to, files, *times))
+            for envelope, letter in zip(envelopes, letters, strict=True)
+            if letter is not None
+        ]
+        self._check_sizes(new, files)
+        self._raise_faults()
+        for file in files:
+            attachments.put(self.connection, file.content, store=self.settings.attachment_store)
+        return new
+
+    def _raise_faults(self) -> None:
+        if self.faults:
+            raise InvalidMessage(self.faults)
+
+    def _fault(self, field: str, problem: str) -> None:
+        self.faults.append(Fault(field, problem))
+
+    def _sender(self) -> str:
+        if self.draft.sender is None:
+            return self.settings.senders[0]
+        if self.draft.sender not in self.settings.senders:
+            known = ", ".join(self.settings.senders)
+            self._fault(
+                "sender",
+                f"{self.draft.sender!r} is not among the senders ({known}); see Variable notify_senders",
+            )
+        return self.draft.sender
+
+    def _reply_to(self) -> str | None:
+        if self.draft.reply_to is None:
+            return None
+        try:
+            address = parse_address(self.draft.reply_to)
+        except ValueError as error:
+            self._fault("reply_to", str(error))
+            return None
+        return mime.mailbox(address)
+
+    def _times(self) -> tuple[datetime, datetime | None]:
+        now = outbox.now(self.connection)
+        not_before = max(now, moment_after(self.draft.send_after, now) or now)
+        expires_at = moment_after(self.draft.expires_after, now)
+        if expires_at and expires_at <= not_before:
+            self._fault("expires_after", "lies before the message could be sent; choose a later moment")
+        return not_before, expires_at
+
+    def _envelopes(self, receivers: Sequence[Receiver]) -> list[Envelope]:
+        if not self.draft.to_all:
+            return [(receiver,) for receiver in receivers]
+        if len(receivers) > MOST_RECIPIENTS_OF_ONE_MAIL:
+            self._fault(
+                "one_mail",
+                f"{len(receivers)} recipients are more than the {MOST_RECIPIENTS_OF_ONE_MAIL} that every server takes "
+                "in one mail (RFC 5321, 4.5.3.1.8); send one mail per recipient",
+            )
+        return [receivers] if receivers else []
+
+    # --- Rendering ---------------------------------------------------------------------------------------------------
+
+    def _render(self, envelope: Envelope) -> Rendered | None:
+        """The text for an envelope; readers of the same language and zone share one where it cannot tell them apart."""
+        person = envelope[0].person if envelope else None
+        language = self.draft.language or (person.language if person else None)
+        timezone = (person.timezone if person else None) or self.settings.timezone
+        personal = self.draft.template is not None and not self.draft.to_all
+        key = (language, timezone, envelope[0].address if personal and envelope else None)
+        if key not in self._rendered:
+            self._rendered[key] = self._render_anew(language, timezone, envelope[0] if envelope else None)
+        return self._rendered[key]
+
+    def _render_anew(self, language: str | None, timezone: str, reader: Receiver | None) -> Rendered | None:
+        try:
+            return library(self.settings.templates).render(
+                self.draft.template or PLAIN_KIND,
+                language=language,
+                timezone=timezone,
+                data=self._data(reader),
+                house=self.draft.add_template,
+                fallback=self.draft.language is None,
+            )
+        except TemplateError as error:
+            fault = Fault(self._field_of(error), str(error))
+            if fault not in self.faults:
+                self.faults.append(fault)
+            return None
+
+    def _field_of(self, error: TemplateError) -> str:
+        if isinstance(error, TemplateFieldMissing):
+            return "data"
+        if isinstance(error, TemplateNotFound) and self.draft.language is not None:
+            kinds = library(self.settings.templates).kinds()
+            return "language" if (self.draft.template or PLAIN_KIND) in kinds else "template"
+        return "template"
+
+    def _data(self, reader: Receiver | None) -> dict[str, Any]:
+        case = {"id": self.draft.case_id, "url": self._case_url()} if self.draft.case_id else None
+        if self.draft.template is None:
+            return {
+                "subject": self.draft.subject or "",
+                "message": self.draft.message or "",
+                "html": self.draft.html,
+                "case": case,
+            }
+        recipient = None
+        if reader is not None and not self.draft.to_all:
+            name = reader.person.name if reader.person else reader.address.name
+            recipient = {
+                "name": name,
+                "address": reader.address.mailbox,
+                "login": reader.person.login if reader.person else None,
+            }
+        return {"case": case, "recipient": recipient, **self.draft.data}
+
+    def _case_url(self) -> str | None:
+        if not self.draft.add_url or self.draft.case_id is None:
+            return None
+        return self.draft.case_url or self.settings.url_of_case(self.draft.case_id)
+
+    # --- Composing ---------------------------------------------------------------------------------------------------
+
+    def _message(self, envelope: Envelope, letter: Rendered, common: _Common) -> NewMessage:
+        subject = self._subject(letter)
+        body = self._body(letter)
+        boundary = mime.new_boundary() if common.files else None
+        message_id = mime.new_message_id(self._domain(common.sender))
+        headers = mime.compose_headers(
+            message_id=message_id,
+            subject=subject,
+            to=[receiver.address for receiver in envelope if receiver.role is RecipientRole.TO],
+            cc=[receiver.address for receiver in envelope if receiver.role is RecipientRole.CC],
+            body=body,
+            boundary=boundary,
+        )
+        content = mime.as_first_part(body) if common.files else body.content
+        return NewMessage(
+            message_id=message_id,
+            sender=common.sender,
+            kind=self.draft.template or PLAIN_KIND,
+            subject=subject,
+            headers=headers,
+            body=content,
+            recipients=tuple(_recipient(receiver) for receiver in envelope),
+            size=len(headers) + len(content) + sum(file.encoded_size for file in common.files),
+            boundary=boundary,
+            language=letter.language,
+            reply_to=common.reply_to,
+            case_id=self.draft.case_id,
+            priority=self.draft.priority,
+            guarantee=self.draft.guarantee,
+            not_before=common.not_before,
+            expires_at=common.expires_at,
+            attachments=tuple(file.stored for file in common.files),
+        )
+
+    def _subject(self, letter: Rendered) -> str:
+        subject = self.draft.subject or letter.subject
+        if self.draft.case_id and self.draft.add_case_id_to_subject:
+            return f"[{self.draft.case_id}] {subject}"
+        return subject
+
+    def _body(self, letter: Rendered) -> mime.Body:
+        if letter not in self._bodies:
+            self._bodies[letter] = mime.compose_body(letter.text, letter.html)
+        return self._bodies[letter]
+
+    def _domain(self, sender: str) -> str:
+        if not hasattr(self, "_known_domain"):
+            self._known_domain = self.settings.message_id_domain(sender)
+        return self._known_domain
+
+    def _check_sizes(self, new: Iterable[NewMessage], files: Sequence[File]) -> None:
+        largest = max((message.size for message in new), default=0)
+        if largest > self.settings.largest:
+            self._fault(
+                "attachments" if files else "message",
+                f"the message would have {largest:,} bytes, more than the {self.settings.largest:,} that most servers "
+                "take; send a link instead",
+            )
+
+
+def _recipient(receiver: Receiver) -> NewRecipient:
+    login = receiver.person.login if receiver.person else None
+    return NewRecipient(receiver.role, receiver.address.mailbox, receiver.address.name, login)

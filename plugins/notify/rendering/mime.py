@@ -1,0 +1,151 @@
+"""Composing: text and headers become the bytes that travel.
+
+Bodies are written by hand, not by :mod:`email.message`: composing is the slow part of sending (about 450 messages a
+second with ``EmailMessage``), and a body shared by many recipients is composed once. The tests parse every shape back
+with the standard library.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from email.header import Header
+from email.utils import formataddr, make_msgid
+from uuid import uuid4
+
+from notify.domain.address import Address
+
+CRLF = b"\r\n"
+
+#: RFC 5322, 2.1.1: a line should have no more than 78 characters.
+LINE = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a message says, composed.
+
+    :param fields: its Content-Type and Content-Transfer-Encoding lines, each ended by CRLF
+    :param content: the bytes below them, CRLF line ends, 7-bit
+    """
+
+    fields: bytes
+    content: bytes
+
+
+def new_message_id(domain: str) -> str:
+    """A Message-ID that nobody has had before (RFC 5322, 3.6.4)."""
+    return make_msgid(domain=domain)
+
+
+def new_boundary() -> str:
+    """A boundary that cannot occur in a part: neither base64 nor quoted-printable ever holds ``=_``."""
+    return f"=_{uuid4().hex}"
+
+
+def compose_body(text: str, html: str | None = None) -> Body:
+    """Compose a plain text, or text and HTML as alternatives (RFC 2046, 5.1.4).
+
+    :raises UnicodeEncodeError: it holds half a surrogate pair
+    """
+    plain = _text_part("plain", text)
+    if html is None:
+        return plain
+    boundary = new_boundary()
+    mark = b"--" + boundary.encode()
+    parts = [mark + CRLF + part.fields + CRLF + part.content + CRLF for part in (plain, _text_part("html", html))]
+    return Body(
+        f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n'.encode(),
+        b"".join(parts) + mark + b"--" + CRLF,
+    )
+
+
+def as_first_part(body: Body) -> bytes:
+    """A body as the first part of a multipart/mixed, for messages with attachments."""
+    return body.fields + CRLF + body.content
+
+
+def _text_part(subtype: str, text: str) -> Body:
+    data = CRLF.join(text.encode("utf-8").splitlines()) + CRLF
+    encoding, content = _encode(data)
+    return Body(
+        f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n".encode(),
+        content,
+    )
+
+
+def _encode(data: bytes) -> tuple[str, bytes]:
+    """The smallest of the encodings that keep lines short and 7-bit."""
+    if data.isascii() and b"\x00" not in data and max(map(len, data.split(CRLF))) <= LINE:
+        return "7bit", data
+    quoted = binascii.b2a_qp(data, istext=True)
+    if len(quoted) <= len(data) * 1.4:
+        return "quoted-printable", quoted
+    return "base64", base64_lines(data)
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Base64 in lines of 76 characters (RFC 2045, 6.8), each ended by CRLF."""
+    step = 57
+    return b"".join(
+        binascii.b2a_base64(data[start : start + step], newline=False) + CRLF for start in range(0, len(data), step)
+    )
+
+
+def compose_headers(
+    *,
+    message_id: str,
+    subject: str,
+    to: Sequence[Address],
+    cc: Sequence[Address] = (),
+    body: Body,
+    boundary: str | None = None,
+) -> bytes:
+    """The headers that no attempt changes; From, Reply-To and Date are put in front when the message leaves.
+
+    :param boundary: of the multipart/mixed around body and attachments, None without attachments
+    """
+    content = (
+        body.fields if boundary is None else f'Content-Type: multipart/mixed;\r\n boundary="{boundary}"\r\n'.encode()
+    )
+    lines = [
+        address_header("To", to) if to or cc else b"To: undisclosed-recipients:;\r\n",
+        address_header("Cc", cc),
+        text_header("Subject", subject),
+        f"Message-ID: {message_id}\r\n".encode(),
+        b"MIME-Version: 1.0\r\n",
+        b"Auto-Submitted: auto-generated\r\n",  # RFC 3834: no vacation notice, please
+        content,
+    ]
+    return b"".join(lines)
+
+
+def text_header(name: str, value: str) -> bytes:
+    """An unstructured header, encoded (RFC 2047) and folded.
+
+    :raises ValueError: the value has a line break
+    """
+    if "\n" in value or "\r" in value:
+        raise ValueError(f"{name} has a line break")
+    charset = "us-ascii" if value.isascii() else "utf-8"
+    folded = Header(value, charset, maxlinelen=76, header_name=name).encode(linesep="\r\n")
+    return f"{name}: {folded}\r\n".encode("ascii")
+
+
+def address_header(name: str, addresses: Iterable[Address]) -> bytes:
+    """A header of mailboxes, folded between them; empty for nobody.
+
+    A non-ASCII local part stands as it is, in UTF-8 (RFC 6532): such a message needs SMTPUTF8 anyway.
+    """
+    mailboxes = [mailbox(address) for address in addresses]
+    joined = ",\r\n ".join(mailboxes)
+    return f"{name}: {joined}\r\n".encode() if mailboxes else b""
+
+
+def mailbox(address: Address) -> str:
+    """A mailbox as it stands in a header, its display name encoded (RFC 2047)."""
+    if address.mailbox.isascii():
+        return formataddr((address.name, address.mailbox))
+    name = formataddr((address.name, "x")).removesuffix("<x>") if address.name else ""
+    return f"{name}<{address.mailbox}>" if name else address.mailbox

@@ -1,0 +1,192 @@
+"""Settings, read when they are used and never at import: Airflow Variables, connections, and where files lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+from zoneinfo import available_timezones
+
+from notify.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+    from sqlalchemy.engine import URL
+
+#: The Airflow connection of the outbox database.
+DATABASE = "notify_db"
+
+DEFAULT_SENDERS = ("smtp_default",)
+DEFAULT_TIMEZONE = "UTC"
+
+#: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
+LARGEST_MESSAGE = 25 * 1024 * 1024
+
+#: What libpq takes from a connection's extras; others belong to Airflow's own hook.
+_LIBPQ = frozenset(
+    {
+        "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "target_session_attrs",
+        "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    }
+)  # fmt: skip
+
+
+def variable(name: str, default: str = "") -> str:
+    """An Airflow Variable, stripped; the default where it is missing or empty."""
+    from airflow.sdk import Variable
+
+    value = Variable.get(name, default=None)
+    return str(value).strip() or default if value is not None else default
+
+
+def senders() -> tuple[str, ...]:
+    """The senders in the order of ``notify_senders``; the first is the default.
+
+    :raises ConfigurationError: the Variable is no JSON list of connection ids
+    """
+    text = variable("notify_senders")
+    if not text:
+        return DEFAULT_SENDERS
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(
+            f"The Variable notify_senders is {text!r}, which is no JSON list of connection ids. "
+            'Write, for example, ["smtp_default"] (Admin → Variables).'
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def timezone() -> str:
+    """The zone of schedules, and of readers whose own is not known.
+
+    :raises ConfigurationError: it is no IANA name
+    """
+    name = variable("notify_timezone", DEFAULT_TIMEZONE)
+    if name not in available_timezones():
+        raise ConfigurationError(
+            f"The Variable notify_timezone is {name!r}, which is no time zone. Write an IANA name, e.g. Europe/Warsaw."
+        )
+    return name
+
+
+def connection(conn_id: str) -> Connection | None:
+    """An Airflow connection, None where there is none."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        found: Connection = Connection.get(conn_id)
+    except AirflowNotFoundException:
+        return None
+    return found
+
+
+def database_url() -> URL:
+    """The address of the outbox database, from the connection ``notify_db``.
+
+    :raises ConfigurationError: there is no such connection, or it is not PostgreSQL
+    """
+    from sqlalchemy.engine import URL
+
+    found = connection(DATABASE)
+    if found is None:
+        raise ConfigurationError(
+            "There is no connection notify_db. Add it in the Airflow UI (Admin → Connections, conn type postgres, "
+            "with the outbox database's host, login, password and database), or set AIRFLOW_CONN_NOTIFY_DB."
+        )
+    if found.conn_type not in {"postgres", "postgresql"}:
+        raise ConfigurationError(
+            f"The connection notify_db has the type {found.conn_type!r}; the outbox needs postgres. "
+            "Change it in the Airflow UI (Admin → Connections)."
+        )
+    extras = {name: str(value) for name, value in found.extra_dejson.items() if name in _LIBPQ}
+    return URL.create(
+        "postgresql+psycopg",
+        username=found.login or None,
+        password=found.password or None,
+        host=found.host or None,
+        port=found.port or None,
+        database=found.schema or None,
+        query=extras,
+    )
+
+
+def templates_root() -> Path:
+    """Where the templates lie: ``NOTIFY_TEMPLATES``, else ``include/templates`` beside the plugins folder."""
+    named = os.environ.get("NOTIFY_TEMPLATES")
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "include" / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverSettings:
+    """What hand-over needs to know.
+
+    :param senders: known senders, the default first
+    :param templates: root of the templates
+    :param timezone: of readers whose own is not known
+    :param case_url: pattern of a case's URL with ``{case_id}``, or empty
+    :param attachment_sources: URI prefixes that attachments may be fetched from
+    :param attachment_store: object storage URI to keep attachments below, None for the outbox itself
+    :param largest: bytes that a message may have, attachments included
+    :param message_id_domain: the right side of new Message-IDs for a sender
+    """
+
+    senders: tuple[str, ...]
+    templates: Path
+    timezone: str = DEFAULT_TIMEZONE
+    case_url: str = ""
+    attachment_sources: tuple[str, ...] = ()
+    attachment_store: str | None = None
+    largest: int = LARGEST_MESSAGE
+    message_id_domain: Callable[[str], str] = lambda _sender: socket.getfqdn()
+
+    def url_of_case(self, case_id: str) -> str | None:
+        """Where a case can be looked at, None if nobody has said."""
+        return self.case_url.replace("{case_id}", quote(case_id, safe="")) if self.case_url else None
+
+
+def hand_over_settings() -> HandOverSettings:
+    """The settings of hand-over, from Variables.
+
+    :raises ConfigurationError: one of them cannot be used
+    """
+    return HandOverSettings(
+        senders=senders(),
+        templates=templates_root(),
+        timezone=timezone(),
+        case_url=variable("notify_case_url"),
+        attachment_sources=_attachment_sources(),
+        attachment_store=variable("notify_attachment_store") or None,
+        message_id_domain=message_id_domain,
+    )
+
+
+def _attachment_sources() -> tuple[str, ...]:
+    text = variable("notify_attachment_sources")
+    try:
+        prefixes: Any = json.loads(text) if text else []
+    except ValueError:
+        prefixes = None
+    if not isinstance(prefixes, list) or not all(isinstance(prefix, str) and "://" in prefix for prefix in prefixes):
+        raise ConfigurationError(
+            f"The Variable notify_attachment_sources is {text!r}, which is no JSON list of URI prefixes. "
+            'Write, for example, ["s3://reports/monthly/"].'
+        )
+    return tuple(prefixes)
+
+
+def message_id_domain(sender: str) -> str:
+    """The domain for a sender's Message-IDs: of its address, else of ``notify_base_url``, else this host's name."""
+    found = connection(sender)
+    address = str(found.extra_dejson.get("from_email") or found.login or "") if found else ""
+    domain = address.rpartition("@")[2].strip() if "@" in address else ""
+    domain = domain or urlsplit(variable("notify_base_url")).hostname or socket.getfqdn()
+    return domain if domain.isascii() else domain.encode("idna").decode("ascii")
