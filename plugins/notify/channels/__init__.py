@@ -1,0 +1,33 @@
+"""Ways of sending. A channel is one file; which one a sender uses, its connection's type decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from notify.channels.base import Channel
+
+
+def channel_for(sender: str) -> Channel:
+    """The channel for a sender, configured from its connection.
+
+    :param sender: connection id
+    :raises notify.exceptions.SenderFault: there is no such connection, or no channel for its type
+    """
+    from notify import settings
+    from notify.channels.smtp import SmtpChannel
+    from notify.exceptions import SenderFault
+
+    found = settings.connection(sender)
+    if found is None:
+        raise SenderFault(
+            f"There is no connection {sender}.",
+            f"Add it in the Airflow UI (Admin → Connections, connection id {sender}, type smtp); until then its "
+            "messages wait.",
+        )
+    if found.conn_type != "smtp":
+        raise SenderFault(
+            f"The connection {sender} has the type {found.conn_type!r}, which no channel can send through.",
+            "Give it the type smtp, or take it out of the Variable notify_senders.",
+        )
+    return SmtpChannel(sender, found)

@@ -1,0 +1,457 @@
+"""The drain: one run over one sender's queue.
+
+The main thread alone talks to the database; it claims, begins and settles. Each session has a thread of its own that
+does nothing but send. So one commit serves several sessions: it settles what they have just finished and begins what
+they get next. At any moment each session has at most one begun message, and only that one can ever be in doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+
+from sqlalchemy.engine import Connection, Engine
+
+from notify.channels.base import Channel, Parcel, Session
+from notify.domain.limit import WINDOW
+from notify.domain.outcome import Outcome, Verdict
+from notify.domain.status import Status
+from notify.exceptions import SenderFault
+from notify.storage import drains, schema
+from notify.storage.drains import LEASE, Claimed, Settlement
+from notify.storage.engine import transaction
+
+log = logging.getLogger(__name__)
+
+#: How long one run may take.
+BUDGET = timedelta(minutes=10)
+
+#: Messages reserved ahead for each session: enough to never wait for a claim, few enough that an urgent message
+#: soon has its turn and a crash has little to release.
+AHEAD = 8
+
+#: Sender faults of one message before it is charged for them, provided that others get through.
+FAULTS_BEFORE_CHARGE = 3
+
+#: How long to wait for a session to say goodbye, in seconds.
+GOODBYE = 5.0
+
+#: What a message waits after the sender failed at it, so that the next one has its turn.
+ASIDE = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class DrainResult:
+    """What a run did, in numbers; becomes the task's XCom.
+
+    :param limit: messages per rolling hour that applied; -1 is no limit, 0 holds
+    :param accepted: messages that the server took
+    :param retried: refused for now; they are tried again
+    :param failed: refused for good, or given up
+    :param uncertain: at_most_once messages whose answer was lost
+    :param released: claimed, and put back unsent
+    :param refused_recipients: recipients refused for good, of whatever messages
+    :param expired: too late to be sent
+    :param recovered: taken over from a run that died, unsent
+    :param doubted: taken over from a run that died, perhaps sent
+    :param held_back: due, and held back by the limit
+    :param waiting: all that is in the queue, what is held back included
+    :param next_slot_at: when the limit lets the next message through, ISO 8601; None if it holds nothing back
+    :param stopped: why the run ended
+    :param seconds: how long it took
+    """
+
+    sender: str
+    limit: int
+    accepted: int = 0
+    retried: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    released: int = 0
+    refused_recipients: int = 0
+    expired: int = 0
+    recovered: int = 0
+    doubted: int = 0
+    held_back: int = 0
+    waiting: int = 0
+    next_slot_at: str | None = None
+    stopped: str = ""
+    seconds: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """The result in one line, for the log."""
+        limit = "no limit" if self.limit < 0 else f"limit {self.limit} an hour"
+        parts = [f"{self.accepted} handed to the server"]
+        names = ("retried", "failed", "uncertain", "released", "expired", "recovered", "doubted")
+        parts += [f"{count} {name}" for name in names if (count := getattr(self, name))]
+        if self.refused_recipients:
+            parts.append(f"{self.refused_recipients} recipients refused")
+        if self.held_back:
+            when = f", next slot at {self.next_slot_at}" if self.next_slot_at else ""
+            parts.append(f"{self.held_back} held back by the limit{when}")
+        parts.append(f"{self.waiting} waiting")
+        return f"{self.sender} ({limit}): {', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A begun message on its way to a session."""
+
+    claimed: Claimed
+    parcel: Parcel
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a session's thread tells the main thread.
+
+    :param task: the message it was given; None where it reports on opening its session
+    :param outcome: what came of it
+    :param fault: the sender's fault, where there was one
+    """
+
+    worker: _Worker
+    task: _Task | None = None
+    outcome: Outcome | None = None
+    fault: SenderFault | None = None
+
+
+class _Worker(threading.Thread):
+    """A session and the thread that uses it."""
+
+    def __init__(self, number: int, channel: Channel, reports: SimpleQueue[_Report]) -> None:
+        super().__init__(name=f"notify-session-{number}", daemon=True)
+        self.tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self.busy = False
+        self.faults = 0  # in a row; two on fresh sessions are the sender's, not the message's
+        self._channel = channel
+        self._reports = reports
+        self._session: Session | None = None
+
+    def run(self) -> None:
+        """Open a session, then send what comes; a lost session is opened anew when it is needed."""
+        self._reports.put(self._opened())
+        while task := self.tasks.get():
+            self._reports.put(self._send(task))
+        self._close()
+
+    def _opened(self) -> _Report:
+        try:
+            self._session = self._channel.open()
+        except SenderFault as fault:
+            return _Report(self, fault=fault)
+        except Exception as error:
+            log.exception("Opening a session failed in an unexpected way")
+            return _Report(self, fault=_unexpected(error))
+        return _Report(self)
+
+    def _send(self, task: _Task) -> _Report:
+        if self._session is None or not self._session.alive:
+            self._close()
+            opened = self._opened()
+            if opened.fault:
+                return _Report(self, task, fault=opened.fault)
+        assert self._session is not None
+        try:
+            return _Report(self, task, self._session.send(task.parcel))
+        except SenderFault as fault:
+            return _Report(self, task, fault=fault)
+        except Exception as error:  # a message that breaks the channel must not break the queue
+            log.exception("Message %s broke the channel in an unexpected way", task.claimed.id)
+            self._close()
+            text = f"it could not be sent: {type(error).__name__}; see the log of the run"
+            return _Report(self, task, Outcome.same(task.parcel.positions, Verdict.IN_DOUBT, None, text))
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def _unexpected(error: Exception) -> SenderFault:
+    return SenderFault(
+        f"The session could not be opened: {type(error).__name__}: {error}.",
+        "Look at the log of this run; if the connection's settings are right, report it as a bug.",
+    )
+
+
+@dataclass(slots=True)
+class Drainer:
+    """Drains one sender's queue.
+
+    :param engine: of the outbox database
+    :param channel: the way of sending, configured for the sender
+    :param limit: the pool's slots; None: the last one known
+    :param budget: after this time nothing new is begun
+    :param stop: set it, and nothing new is begun
+    :param dag_id: the run that this happens in, for the register
+    """
+
+    engine: Engine
+    channel: Channel
+    sender: str
+    limit: int | None = None
+    budget: timedelta = BUDGET
+    window: timedelta = WINDOW
+    lease: timedelta = LEASE
+    stop: threading.Event = field(default_factory=threading.Event)
+    dag_id: str | None = None
+    run_id: str | None = None
+
+    def run(self) -> DrainResult:
+        """Send what is due, until the queue is empty, the limit is reached or the time is spent.
+
+        :raises SenderFault: the sender cannot send; everything claimed is back in the queue
+        :raises LeaseLost: this run was taken for dead by another
+        """
+        return _Run(self).run()
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, plan: Drainer) -> None:
+        self.plan = plan
+        self.engine = plan.engine
+        self.started = time.monotonic()
+        self.renewed = self.started
+        self.reports: SimpleQueue[_Report] = SimpleQueue()
+        self.workers: list[_Worker] = []
+        self.threads: list[_Worker] = []
+        self.idle: deque[_Worker] = deque()
+        self.reserved: deque[Claimed] = deque()
+        self.settlements: list[Settlement] = []
+        self.fault: SenderFault | None = None
+        self.exhausted = False
+        self.stopped = ""
+        self.actor = f"{plan.dag_id}/{plan.run_id}" if plan.dag_id else f"drain on {socket.gethostname()}"
+
+    def run(self) -> DrainResult:
+        with self._transaction() as connection:
+            schema.require(connection)
+            self.drain = drains.start(
+                connection,
+                self.plan.sender,
+                self.plan.limit,
+                worker=f"{socket.gethostname()}:{os.getpid()}",
+                dag_id=self.plan.dag_id,
+                run_id=self.plan.run_id,
+                window=self.plan.window,
+                lease=self.plan.lease,
+            )
+            recovered = drains.recover(connection, self.plan.sender)
+            expired = drains.expire(connection, self.plan.sender)
+            ready = drains.ready(connection, self.drain)
+        self.result = DrainResult(
+            self.plan.sender,
+            self.drain.limit,
+            expired=expired,
+            recovered=recovered.released,
+            doubted=recovered.doubted,
+        )
+        try:
+            if ready:
+                self._start_worker()
+                self._loop()
+        finally:
+            self._finish()
+        if self.fault:
+            raise self.fault
+        return self.result
+
+    # --- The loop ----------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            self._collect()
+            go_on = self._may_go_on()
+            if not go_on and not self._busy():
+                return
+            self._turn(go_on)
+            if not self._busy() and not self.reserved and self.exhausted:
+                return
+
+    def _busy(self) -> bool:
+        return any(worker.busy for worker in self.workers)
+
+    def _may_go_on(self) -> bool:
+        if self.stopped:
+            return False
+        if self.plan.stop.is_set():
+            self.stopped = "stopped politely"
+        elif time.monotonic() - self.started > self.plan.budget.total_seconds():
+            self.stopped = "the time budget is spent"
+        return not self.stopped
+
+    def _turn(self, go_on: bool) -> None:
+        """One transaction: settle what was sent, claim what is missing, begin what comes next."""
+        settlements, self.settlements = self.settlements, []
+        try:
+            with self._transaction() as connection:
+                drains.settle(connection, self.drain.id, settlements)
+                self._renew(connection)
+                if go_on:
+                    self._reserve(connection)
+                pairs = self._pairs() if go_on else []
+                parcels = drains.begin(connection, self.drain, [claimed for _, claimed in pairs])
+        except BaseException:
+            self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
+            raise
+        for (worker, claimed), parcel in zip(pairs, parcels, strict=True):
+            self._give(worker, claimed, parcel)
+
+    def _pairs(self) -> list[tuple[_Worker, Claimed]]:
+        count = min(len(self.idle), len(self.reserved))
+        return [(self.idle.popleft(), self.reserved.popleft()) for _ in range(count)]
+
+    def _give(self, worker: _Worker, claimed: Claimed, parcel: Parcel | None) -> None:
+        if parcel is None:  # erased while it waited
+            self._note(Settlement(claimed, Outcome(())))
+            self.idle.append(worker)
+            self.reports.put(_Report(worker))
+        else:
+            worker.busy = True
+            worker.tasks.put(_Task(claimed, parcel))
+
+    def _reserve(self, connection: Connection) -> None:
+        """Claim ahead, and use more sessions when there is work for them."""
+        ahead = AHEAD * max(1, len(self.workers))
+        if len(self.reserved) < ahead // 2 and not self.exhausted:
+            claimed = drains.claim(connection, self.drain, ahead - len(self.reserved))
+            self.reserved.extend(claimed)
+            self.exhausted = not claimed
+        while len(self.workers) < self.plan.channel.max_connections and len(self.reserved) > 2 * len(self.workers):
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = _Worker(len(self.threads), self.plan.channel, self.reports)
+        worker.busy = True
+        self.workers.append(worker)
+        self.threads.append(worker)
+        worker.start()
+
+    def _renew(self, connection: Connection) -> None:
+        now = time.monotonic()
+        if now - self.renewed > self.plan.lease.total_seconds() / 3:
+            drains.renew(connection, self.drain)
+            self.renewed = now
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return transaction(self.engine, actor=self.actor)
+
+    # --- Reports -----------------------------------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Wait for a report, and take all that have come; wake in time to renew the lease."""
+        try:
+            self._take(self.reports.get(timeout=self.plan.lease.total_seconds() / 3))
+            while True:
+                self._take(self.reports.get_nowait())
+        except Empty:
+            return
+
+    def _take(self, report: _Report) -> None:
+        worker = report.worker
+        worker.busy = False
+        if report.task is not None:
+            self._take_result(worker, report.task, report)
+        if report.fault and (report.task is None or worker.faults > 1):
+            self._retire(worker, report.fault)
+        elif worker not in self.idle:
+            self.idle.append(worker)
+
+    def _take_result(self, worker: _Worker, task: _Task, report: _Report) -> None:
+        claimed = task.claimed
+        if report.fault is None:
+            worker.faults = 0
+            self._note(Settlement(claimed, report.outcome))
+            return
+        worker.faults += 1
+        if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
+            text = f"the connection fails at this message: {report.fault.cause}"
+            outcome = Outcome.same(task.parcel.positions, Verdict.TEMPORARY, None, text)
+            self._note(Settlement(claimed, outcome))
+        else:
+            self._note(Settlement(claimed, None, report.fault.cause, ASIDE))
+
+    def _retire(self, worker: _Worker, fault: SenderFault) -> None:
+        """Do without a session that cannot be had; without the last one, there is no sending."""
+        worker.tasks.put(None)
+        self.workers.remove(worker)
+        if self.workers:
+            log.warning("%s: one session less: %s", self.plan.sender, fault.cause)
+        else:
+            self.fault = fault
+            self.stopped = "the sender failed"
+
+    # --- The books ---------------------------------------------------------------------------------------------------
+
+    def _note(self, settlement: Settlement) -> None:
+        """Count an ended attempt and log its line; no address, no text."""
+        self.settlements.append(settlement)
+        claimed, conclusion = settlement.claimed, settlement.conclusion
+        result = self.result
+        outcome = settlement.outcome
+        verdict = outcome.verdict.value if outcome else "sender fault"
+        if outcome is None:
+            result.released += 1
+        elif conclusion.status is Status.SENT:
+            result.accepted += 1
+        elif conclusion.status is Status.QUEUED:
+            result.retried += 1
+        elif conclusion.status is Status.FAILED:
+            result.failed += 1
+        else:
+            result.uncertain += 1
+        refused = len(outcome.of(Verdict.PERMANENT)) if outcome else 0
+        result.refused_recipients += refused
+        code = outcome.decisive.code if outcome else None
+        level = logging.INFO if conclusion.status is Status.SENT and not refused else logging.WARNING
+        log.log(
+            level,
+            "message %s: %s%s → %s%s",
+            claimed.id,
+            verdict,
+            f" ({code})" if code else "",
+            conclusion.status,
+            f"; {refused} recipients refused" if refused else "",
+        )
+
+    def _finish(self) -> None:
+        """Let begun messages end, put the rest back, and close the books."""
+        for worker in self.workers:
+            worker.tasks.put(None)
+        while self._busy():
+            self._collect()
+            with self._transaction() as connection:
+                drains.renew(connection, self.drain)
+        with self._transaction() as connection:
+            drains.settle(connection, self.drain.id, self.settlements)
+            reason = f"released: {self.stopped or 'the run broke off'}"
+            self.result.released += drains.release(connection, self.drain.id, reason)
+            self._count_queue(connection)
+            drains.end(connection, self.drain, self.stopped)
+            drains.remember_fault(connection, self.plan.sender, self.fault)
+        for thread in self.threads:
+            thread.join(timeout=GOODBYE)
+        self.result.stopped = self.stopped
+        self.result.seconds = round(time.monotonic() - self.started, 3)
+
+    def _count_queue(self, connection: Connection) -> None:
+        queue = drains.queue(connection, self.plan.sender)
+        self.result.waiting = queue.due + queue.later
+        if queue.due and not drains.ready(connection, self.drain):
+            self.result.held_back = queue.due
+            self.stopped = self.stopped or "the limit is reached"
+            slot = drains.next_slot(connection, self.drain)
+            self.result.next_slot_at = slot.isoformat(timespec="seconds") if slot else None
+        self.stopped = self.stopped or "nothing more is due"
