@@ -1,0 +1,104 @@
+"""``messages …``: what became of a message, and what to do with it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from notify.cli.database import connect
+from notify.domain.status import Status
+from notify.storage import outbox, register, schema
+from notify.storage.engine import transaction
+
+#: What a person may do to a message: the command, what it does, and how the register says it was done.
+ACTIONS: dict[str, tuple[str, Callable[[Connection, int], None], str]] = {
+    "hold": ("keep a queued message from being sent", outbox.hold, "held"),
+    "release": ("put a held message back in the queue", outbox.release, "back in the queue"),
+    "cancel": ("take a queued message back", outbox.cancel, "cancelled"),
+    "resend": ("send a message again, to those it has not reached", outbox.resend, "in the queue again"),
+}
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    group = commands.add_parser("messages", help="the register: what became of a message, and what to do with it")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="the newest messages")
+    listing.add_argument("--status", choices=[status.value for status in Status])
+    listing.add_argument("--address", help="of a recipient")
+    listing.add_argument("--limit", type=int, default=20, help="how many (default: %(default)s)")
+    listing.set_defaults(run=_list)
+
+    show = actions.add_parser("show", help="a message with its recipients, attempts and history")
+    show.add_argument("id", type=int)
+    show.set_defaults(run=_show)
+
+    for name, (text, _, _) in ACTIONS.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("id", type=int, nargs="+")
+        action.set_defaults(run=_act, action=name)
+
+
+def _act(options: argparse.Namespace) -> None:
+    _, act, done = ACTIONS[options.action]
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        schema.require(connection)
+        for number in options.id:
+            act(connection, number)
+    for number in options.id:
+        print(f"Message {number} is {done}.")
+
+
+def _list(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        status = Status(options.status) if options.status else None
+        found = register.newest(connection, status=status, address=options.address, limit=options.limit)
+    for row in found:
+        print(f"{row.id:>8}  {row.status:<11}  {row.created_at:%Y-%m-%d %H:%M:%SZ}  {row.subject}")
+    if not found:
+        print("There are no such messages.")
+
+
+def _show(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        message = register.read(connection, options.id)
+    print("\n".join(_lines(message)))
+
+
+def _lines(message: register.RegisteredMessage) -> list[str]:
+    origin = f"{message.origin_dag_id} / {message.origin_run_id}" if message.origin_dag_id else "Python code"
+    lines = [
+        f"Message {message.id}: {message.status}" + (f" ({message.status_reason})" if message.status_reason else ""),
+        f"  Subject      {message.subject}",
+        f"  Message-ID   {message.message_id}",
+        f"  Sender       {message.sender}; {message.priority}, {message.guarantee}",
+        f"  Handed over  {message.created_at:%Y-%m-%d %H:%M:%SZ} by {origin}",
+    ]
+    if message.status is Status.QUEUED:
+        lines.append(f"  Not before   {message.not_before:%Y-%m-%d %H:%M:%SZ}")
+    lines.append("Recipients")
+    lines += [
+        f"  {one.role:<4} {one.address}  {one.outcome}" + (f": {one.code or ''} {one.response}" if one.response else "")
+        for one in message.recipients
+    ]
+    lines.append("Attempts" if message.tries else "No attempt yet")
+    lines += [
+        f"  {one.number}. {one.claimed_at:%Y-%m-%d %H:%M:%SZ}  {one.outcome or 'under way'}"
+        + (f": {one.code or ''} {one.response}" if one.response else "")
+        for one in message.tries
+    ]
+    lines.append("History")
+    lines += [
+        f"  {one.at:%Y-%m-%d %H:%M:%SZ}  {one.from_status} → {one.to_status}"
+        + (f"  {one.reason}" if one.reason else "")
+        + (f"  [{one.actor}]" if one.actor else "")
+        for one in message.events
+    ]
+    return lines
