@@ -1,0 +1,102 @@
+"""The pool is the limit: its slots travel in the run's conf, since a task cannot read a pool.
+
+Runs in the scheduler, with the run attached to the scheduler's session. Reading and writing through that session is
+allowed, committing is not (Airflow 3.3, 2026-11: "UNEXPECTED COMMIT"). What is written here is committed with the
+run's own change of state, or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow.listeners import hookimpl
+
+from notify.domain.limit import DEFAULT_LIMIT
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+#: The DAG whose tasks drain.
+DAG_ID = "Notifications"
+
+#: The class name of the operator that drains, as Airflow keeps it with the task.
+OPERATOR = "NotificationsOperator"
+
+#: The key in the run's conf.
+CONF_KEY = "hourly_limits"
+
+#: Where a task runs whose own pool has no slots: it must run to say that its messages are held.
+FALLBACK_POOL = "default_pool"
+
+
+@hookimpl
+def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Airflow's signature
+    """Write the hourly limits of a run of Notifications into its conf."""
+    if dag_run.dag_id == DAG_ID:
+        carry_limits(dag_run)
+
+
+def carry_limits(dag_run: DagRun) -> None:
+    """Write the slots of the senders' pools into the run's conf, and see that no pool blocks a task."""
+    import sqlalchemy as sa
+
+    session: Session | None = sa.inspect(dag_run).session
+    if session is None:
+        log.warning("The run %s is not attached to a session; it carries no hourly limits.", dag_run.run_id)
+        return
+    tasks = _drains(session, dag_run)
+    limits = _slots(session, {task.task_id for task in tasks})
+    for task in tasks:
+        if limits[task.task_id] == 0:
+            task.pool = FALLBACK_POOL
+    dag_run.conf = {**(dag_run.conf or {}), CONF_KEY: limits}
+
+
+def _drains(session: Session, dag_run: DagRun) -> list[TaskInstance]:
+    """The run's draining tasks; each is named as its sender, and so is the sender's pool."""
+    import sqlalchemy as sa
+    from airflow.models.taskinstance import TaskInstance
+
+    query = sa.select(TaskInstance).where(
+        TaskInstance.dag_id == dag_run.dag_id,
+        TaskInstance.run_id == dag_run.run_id,
+        TaskInstance.operator == OPERATOR,
+    )
+    return list(session.scalars(query))
+
+
+def _slots(session: Session, names: set[str]) -> dict[str, int]:
+    """Slots by pool; a pool that is missing is made, for Airflow never schedules a task whose pool is."""
+    import sqlalchemy as sa
+    from airflow.models.pool import Pool
+
+    query = sa.select(Pool.pool, Pool.slots).where(Pool.pool.in_(names))
+    slots = {str(row.pool): int(row.slots) for row in session.execute(query)}
+    for name in sorted(names - slots.keys()):
+        _create_pool(session, name)
+        slots[name] = DEFAULT_LIMIT
+    return slots
+
+
+def _create_pool(session: Session, name: str) -> None:
+    """Insert the pool unless another scheduler has just done so."""
+    import sqlalchemy as sa
+    from airflow.models.pool import Pool
+
+    table = sa.inspect(Pool).local_table
+    values = {
+        "pool": name,
+        "slots": DEFAULT_LIMIT,
+        "description": "Messages per rolling hour for this sender; -1: no limit, 0: hold. Made by notify.",
+        "include_deferred": False,
+    }
+    missing = ~sa.select(sa.literal(1)).where(Pool.pool == name).exists()
+    columns = list(values)
+    source = sa.select(*(sa.literal(values[column]) for column in columns)).where(missing)
+    session.execute(sa.insert(table).from_select(columns, source))
+    log.warning("The pool %s was missing and has been made with %s slots.", name, DEFAULT_LIMIT)

@@ -1,0 +1,98 @@
+"""Notifications: a task drains one sender's queue."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+#: Where the listener writes the pools' slots into a run's conf.
+LIMITS = "hourly_limits"
+
+
+class NotificationsOperator(BaseOperator):
+    """Send what waits in one sender's queue, within its hourly limit.
+
+    The limit is the slots of the pool named as the sender; a listener writes it into the run's conf. Where conf
+    carries none (``airflow dags test``), the last limit known applies, else 100 an hour.
+
+    :param sender: connection id of the sender, and the name of its pool
+    :param budget: after this time nothing new is begun
+    """
+
+    template_fields: Sequence[str] = ("sender",)
+    ui_color = "#dcfce7"
+
+    def __init__(self, *, sender: str, budget: timedelta = timedelta(minutes=10), **kwargs: Any) -> None:
+        kwargs.setdefault("pool", sender)
+        super().__init__(**kwargs)
+        self.sender = sender
+        self.budget = budget
+        self._stop = threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Drain the queue.
+
+        :returns: what the run did, see :class:`notify.drain.DrainResult`
+        """
+        from notify import settings
+        from notify.channels import channel_for
+        from notify.drain import Drainer
+        from notify.storage.engine import engine_for
+
+        run = context["dag_run"]
+        drainer = Drainer(
+            engine=engine_for(settings.database_url()),
+            channel=channel_for(self.sender),
+            sender=self.sender,
+            limit=self._limit(run.conf),
+            budget=self.budget,
+            stop=self._stop,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+        )
+        with _polite_interrupt(self._stop):
+            result = drainer.run()
+        log.info("%s", result.summary)
+        return asdict(result)
+
+    def on_kill(self) -> None:
+        """Finish what has begun, release the rest."""
+        self._stop.set()
+
+    def _limit(self, conf: object) -> int | None:
+        limits = conf.get(LIMITS) if isinstance(conf, dict) else None
+        limit = limits.get(self.sender) if isinstance(limits, dict) else None
+        if isinstance(limit, int) and not isinstance(limit, bool):
+            return limit
+        log.warning(
+            "This run's conf carries no limit for %s: the last one known applies, else 100 an hour. In a scheduled run "
+            "it means that the plugin's listener is not loaded in the scheduler; look at its log.",
+            self.sender,
+        )
+        return None
+
+
+@contextmanager
+def _polite_interrupt(stop: threading.Event) -> Iterator[None]:
+    """Airflow 3.3 ends a task with SIGINT first, at which it would die at once (2026-11): make that a polite stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _signum, _frame: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,184 @@
+"""SendMessage: a task hands a message over to the outbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from notify.storage.outbox import Origin
+
+log = logging.getLogger(__name__)
+
+#: The fields of a message, in the order of the documentation's table.
+FIELDS = (
+    "recipient",
+    "cc",
+    "bcc",
+    "one_mail",
+    "subject",
+    "message",
+    "html",
+    "template",
+    "data",
+    "add_template",
+    "language",
+    "sender",
+    "reply_to",
+    "attachments",
+    "case_id",
+    "case_url",
+    "add_case_id_to_subject",
+    "add_url",
+    "priority",
+    "guarantee",
+    "send_after",
+    "expires_after",
+    "idempotency_key",
+)
+
+#: A field as an author may write it: a value, a Jinja string, or a callable that gets the context.
+Field = Any
+
+
+class SendMessageOperator(BaseOperator):
+    """Hand a message over to the outbox; the next run of Notifications sends it.
+
+    The task succeeds when the message is stored. It fails, without a retry changing anything, when something is wrong
+    with the message; the error names every fault. Every field is templated.
+
+    :param recipient: addresses, logins or groups; a list, or one string separated by semicolons or commas
+    :param cc: copy to; makes it one mail to all
+    :param bcc: blind copy to; makes it one mail to all
+    :param one_mail: one mail to all instead of one per recipient
+    :param subject: one line
+    :param message: the text, plain, or HTML where ``html`` is true
+    :param html: whether ``message`` is HTML
+    :param template: kind of template, instead of ``subject`` and ``message``
+    :param data: fields of the template
+    :param add_template: wrap it in the house template of the language
+    :param language: e.g. ``pl``; else the person's, else ``en``
+    :param sender: one of ``notify_senders``; else the first
+    :param reply_to: address for answers
+    :param attachments: list of ``{"filename", "content"}``, ``{"filename", "content_base64"}`` or ``{"uri"}``
+    :param case_id: what the message is about
+    :param case_url: where the case can be looked at; else by the Variable ``notify_case_url``
+    :param add_case_id_to_subject: put ``[case_id]`` in front of the subject
+    :param add_url: link the case
+    :param priority: ``urgent``, ``normal`` or ``bulk``
+    :param guarantee: ``at_least_once`` or ``at_most_once``
+    :param send_after: not before: an aware datetime, or a delay (timedelta or ISO 8601)
+    :param expires_after: not after: likewise; then the message becomes ``expired``
+    :param idempotency_key: handing over the same key again adds nothing; by default DAG, run, task and map index, so
+        that a retried or cleared task never doubles its mail
+    """
+
+    template_fields: Sequence[str] = FIELDS
+    template_fields_renderers = {"message": "html", "data": "json", "attachments": "json"}  # noqa: RUF012 - Airflow's
+    ui_color = "#dbeafe"
+
+    def __init__(
+        self,
+        *,
+        recipient: Field = None,
+        cc: Field = None,
+        bcc: Field = None,
+        one_mail: Field = False,
+        subject: Field = None,
+        message: Field = None,
+        html: Field = False,
+        template: Field = None,
+        data: Field = None,
+        add_template: Field = True,
+        language: Field = None,
+        sender: Field = None,
+        reply_to: Field = None,
+        attachments: Field = None,
+        case_id: Field = None,
+        case_url: Field = None,
+        add_case_id_to_subject: Field = True,
+        add_url: Field = True,
+        priority: Field = "normal",
+        guarantee: Field = "at_least_once",
+        send_after: Field = None,
+        expires_after: Field = None,
+        idempotency_key: Field = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.recipient = recipient
+        self.cc = cc
+        self.bcc = bcc
+        self.one_mail = one_mail
+        self.subject = subject
+        self.message = message
+        self.html = html
+        self.template = template
+        self.data = data
+        self.add_template = add_template
+        self.language = language
+        self.sender = sender
+        self.reply_to = reply_to
+        self.attachments = attachments
+        self.case_id = case_id
+        self.case_url = case_url
+        self.add_case_id_to_subject = add_case_id_to_subject
+        self.add_url = add_url
+        self.priority = priority
+        self.guarantee = guarantee
+        self.send_after = send_after
+        self.expires_after = expires_after
+        self.idempotency_key = idempotency_key
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Hand over.
+
+        :returns: ``{"messages": [{"id", "message_id"}, …], "duplicate": bool}``
+        """
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from notify import enqueue
+        from notify.exceptions import InvalidMessage
+
+        origin = origin_of(context)
+        fields = {name: getattr(self, name) for name in FIELDS}
+        fields["idempotency_key"] = self.idempotency_key or key_of(origin)
+        try:
+            handed_over = enqueue(origin=origin, **fields)
+        except InvalidMessage as error:
+            raise AirflowFailException(str(error)) from error  # trying again cannot help
+        for message in handed_over.messages:
+            state = "was handed over before" if handed_over.duplicate else "handed over"
+            log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
+        return {
+            "messages": [{"id": one.id, "message_id": one.message_id} for one in handed_over.messages],
+            "duplicate": handed_over.duplicate,
+        }
+
+
+def origin_of(context: Context) -> Origin:
+    """The task that is running, as the register knows it."""
+    from notify.storage.outbox import Origin
+
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return Origin(ti.dag_id, ti.run_id, ti.task_id, map_index)
+
+
+def key_of(origin: Origin) -> str:
+    """The idempotency key that a task's message has by default; the same for every retry."""
+    return f"{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
+
+
+def from_param(name: str) -> Callable[..., Any]:
+    """A field that takes its value from the run's params as it is, without rendering it as a template."""
+
+    def value(context: Mapping[str, Any], jinja_env: object) -> Any:  # noqa: ARG001 - Airflow passes both
+        return context["params"].get(name)
+
+    return value

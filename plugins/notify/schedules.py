@@ -1,0 +1,91 @@
+"""A DAG's schedule, from the Variable that an admin edits.
+
+Read when the DAG file is parsed. A value that is no schedule must not make the DAG vanish: it keeps its default and
+says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import available_timezones
+
+from notify import settings
+from notify.domain.schedule import Schedule, parse_schedule
+from notify.exceptions import ConfigurationError, InvalidSchedule
+
+if TYPE_CHECKING:
+    from airflow.sdk.bases.timetable import BaseTimetable
+
+log = logging.getLogger(__name__)
+
+#: On a DAG whose schedule Variable cannot be used.
+INVALID_SCHEDULE = "invalid-schedule"
+
+#: On a DAG whose list of senders cannot be used.
+INVALID_SENDERS = "invalid-senders"
+
+TAG = "notify"
+
+
+@dataclass(frozen=True, slots=True)
+class DagSettings:
+    """What a DAG file needs from the Variables.
+
+    :param schedule: the timetable; the default one where the Variable's value cannot be used
+    :param tags: the DAG's tags, with one for each Variable that cannot be used
+    :param notes: the same in sentences, Markdown, for the DAG's documentation; or empty
+    """
+
+    schedule: BaseTimetable
+    tags: tuple[str, ...]
+    notes: str = ""
+
+
+def dag_settings(variable: str, default: str) -> DagSettings:
+    """Read a DAG's schedule.
+
+    :param variable: name of the Variable
+    :param default: the schedule that applies where there is none, or none that can be used
+    """
+    tags, notes = [TAG], []
+    zone = settings.variable("notify_timezone", settings.DEFAULT_TIMEZONE)
+    if zone not in available_timezones():
+        tags.append(INVALID_SCHEDULE)
+        notes.append(f"The Variable `notify_timezone` is `{zone}`, which is no time zone; UTC applies.")
+        zone = settings.DEFAULT_TIMEZONE
+    text = settings.variable(variable, default)
+    try:
+        schedule = parse_schedule(text)
+    except InvalidSchedule as error:
+        log.warning("Variable %s: %s The default %s applies.", variable, error, default)
+        tags.append(INVALID_SCHEDULE)
+        notes.append(f"The Variable `{variable}` cannot be used: {error} The default `{default}` applies.")
+        schedule = parse_schedule(default)
+    return DagSettings(_timetable(schedule, zone), tuple(dict.fromkeys(tags)), _warning(notes))
+
+
+def known_senders() -> tuple[tuple[str, ...], str]:
+    """The senders for a DAG file.
+
+    :returns: the senders, the default one where the Variable cannot be used; and a note in that case, or empty
+    """
+    try:
+        return settings.senders(), ""
+    except ConfigurationError as error:
+        log.warning("%s", error)
+        return settings.DEFAULT_SENDERS, _warning([f"{error} Until then only `smtp_default` is served."])
+
+
+def _timetable(schedule: Schedule, zone: str) -> BaseTimetable:
+    from airflow.sdk import CronTriggerTimetable, DeltaTriggerTimetable
+
+    if schedule.every is not None:
+        return DeltaTriggerTimetable(schedule.every)
+    assert schedule.cron is not None
+    return CronTriggerTimetable(schedule.cron, timezone=zone)
+
+
+def _warning(notes: list[str]) -> str:
+    return "".join(f"\n\n**⚠ {note}**" for note in notes)
