@@ -1,0 +1,102 @@
+"""What all tests share: an Airflow home of their own, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+# Before anything imports Airflow: it reads these once, and its own home is none of our business.
+_home = tempfile.TemporaryDirectory(prefix="notify-tests-")
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ.pop("AIRFLOW_CONN_NOTIFY_DB", None)
+
+import pytest  # noqa: E402 - after the environment is set
+import sqlalchemy as sa  # noqa: E402
+from sqlalchemy.engine import URL, Connection, Engine  # noqa: E402
+
+from dev.postgres import Postgres  # noqa: E402
+from notify.settings import HandOverSettings  # noqa: E402
+from notify.storage import schema  # noqa: E402
+from notify.storage.engine import normal_url  # noqa: E402
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+#: A database with our schema, copied for each test.
+TEMPLATE = "notify_template"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server for this session of tests."""
+    server = Postgres(tmp_path_factory.mktemp("postgres") / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def admin(postgres: Postgres) -> Iterator[Connection]:
+    """A connection that may create and drop databases."""
+    engine = sa.create_engine(normal_url(postgres.uri("postgres")), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres, admin: Connection) -> str:
+    """The name of a database that has our schema and nothing else."""
+    admin.execute(sa.text(f"create database {TEMPLATE}"))
+    engine = sa.create_engine(normal_url(postgres.uri(TEMPLATE)))
+    schema.upgrade(engine)
+    engine.dispose()
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres, admin: Connection) -> Iterator[URL]:
+    """The address of a database without any tables."""
+    yield from _database(postgres, admin, "template1")
+
+
+@pytest.fixture
+def database(postgres: Postgres, admin: Connection, template: str) -> Iterator[URL]:
+    """The address of an outbox database of the test's own."""
+    yield from _database(postgres, admin, template)
+
+
+def _database(postgres: Postgres, admin: Connection, source: str) -> Iterator[URL]:
+    name = f"test_{uuid4().hex}"
+    admin.execute(sa.text(f"create database {name} template {source}"))
+    yield normal_url(postgres.uri(name))
+    admin.execute(sa.text(f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+def engine(database: URL) -> Iterator[Engine]:
+    """An engine on the test's own outbox database."""
+    engine = sa.create_engine(database, pool_size=10, connect_args={"options": "-c timezone=UTC"})
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A connection to the test's own outbox database, in a transaction that the test may commit."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def hand_over_settings() -> HandOverSettings:
+    """Settings of hand-over with the shipped templates and two senders."""
+    return HandOverSettings(
+        senders=("smtp_default", "smtp_second"),
+        templates=CHECKOUT / "include" / "templates",
+        message_id_domain=lambda _sender: "example.com",
+    )
