@@ -1,7 +1,7 @@
 """A real SMTP server that records what it took, and misbehaves on demand.
 
-In a test: ``with SmtpSink() as sink: …``. For many processes: ``python -m tests.smtp_sink --port 2525 --record
-FILE``, which appends one JSON line a message and prints ``listening PORT`` when it is ready.
+In a test: ``with SmtpSink() as sink: …``. For many processes: ``python -m tests.smtp_sink --record FILE``,
+which appends one JSON line a message and prints ``listening PORT`` when it is ready.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Mischief(Enum):
     STALL = "stall"  #: silence
 
 
-#: A reply line; or bytes that are sent as they are, whatever they mean; or no answer.
+#: A reply line; or bytes that are sent as they are, whatever they mean (after END silence follows); or no answer.
 Answer = str | bytes | Mischief
 
 
@@ -130,6 +130,7 @@ class Book:
     rules: list[Rule] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    silent: set[asyncio.Transport] = field(default_factory=set)
     sessions: int = 0
     open_sessions: int = 0
     most_sessions: int = 0
@@ -186,9 +187,7 @@ class Handler:
     ) -> str:
         return await server.finish()
 
-    def authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
-    ) -> AuthResult:
+    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
         known = self._users.get(data.login.decode()) == data.password.decode()
         return AuthResult(success=known, handled=False, auth_data=data.login)
@@ -210,6 +209,8 @@ class Server(SMTP):
     async def _handle_client(self) -> None:
         if not await self._played("CONNECT"):
             await super()._handle_client()
+        elif self.transport is not None:
+            self.transport.close()
 
     def connection_made(self, transport: Any) -> None:
         if self.session is None:
@@ -237,8 +238,11 @@ class Server(SMTP):
             await super().smtp_MAIL(arg)
 
     async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802
-        if not await self._played("RCPT", arg):
+        rule = await self._played("RCPT", arg)
+        if rule is None:
             await super().smtp_RCPT(arg)
+        elif str(rule.answer).startswith("2"):
+            self.envelope.rcpt_tos.append(_mailbox(arg))
 
     async def smtp_RSET(self, arg: str) -> None:  # noqa: N802
         if not await self._played("RSET", arg):
@@ -266,7 +270,10 @@ class Server(SMTP):
             await asyncio.sleep(rule.delay)
         answer = rule.answer if rule and rule.answer is not None else "250 2.0.0 taken"
         self._enter(taken=not isinstance(answer, str) or answer.startswith("2"))
-        if not isinstance(answer, str):
+        if isinstance(answer, bytes):
+            self._writer.write(answer)
+            answer = Mischief.STALL
+        if isinstance(answer, Mischief):
             await self._misbehave(answer)
         return str(answer)
 
@@ -283,33 +290,41 @@ class Server(SMTP):
         )
         self.book.enter(message)
 
-    async def _played(self, stage: str, arg: str | None = None) -> bool:
+    async def _played(self, stage: str, arg: str | None = None) -> Rule | None:
         self.book.note(f"{stage} {arg or ''}".strip())
-        address = (arg or "").partition("<")[2].partition(">")[0] if stage == "RCPT" else None
-        rule = self.book.rule(stage, address)
-        return rule is not None and await self._play(rule)
+        rule = self.book.rule(stage, _mailbox(arg or "") if stage == "RCPT" else None)
+        return rule if rule is not None and await self._play(rule) else None
 
     async def _play(self, rule: Rule) -> bool:
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.answer is None:
             return False
-        if isinstance(rule.answer, str):
-            await self.push(rule.answer)
-        else:
+        if isinstance(rule.answer, Mischief):
             await self._misbehave(rule.answer)
+        elif isinstance(rule.answer, bytes):
+            self._writer.write(rule.answer)
+        else:
+            await self.push(rule.answer)
         return True
 
-    async def _misbehave(self, answer: bytes | Mischief) -> None:
+    async def _misbehave(self, answer: Mischief) -> None:
         transport = self.transport
         assert isinstance(transport, asyncio.Transport)
-        if isinstance(answer, bytes):
-            transport.write(answer)
-        elif answer is Mischief.RESET:
+        if answer is Mischief.RESET:
             transport.abort()
         elif answer is Mischief.HANG_UP:
             transport.close()
-        await asyncio.Event().wait()  # until the connection ends, which cancels this
+        self.book.silent.add(transport)
+        try:
+            await asyncio.Event().wait()  # until the connection ends, which cancels this
+        finally:
+            self.book.silent.discard(transport)
+            transport.close()
+
+
+def _mailbox(arg: str) -> str:
+    return arg.partition("<")[2].partition(">")[0]
 
 
 @dataclass(frozen=True)
@@ -412,9 +427,10 @@ class SmtpSink:
             self._book.rules.append(Rule(stage, answer, address, times, skip, delay))
 
     def behave(self) -> None:
-        """Forget the script."""
+        """Forget the script, and break what is stalled: a client's goodbye is not seen through unread content."""
         with self._book.changed:
             self._book.rules.clear()
+        self._loop.call_soon_threadsafe(lambda: [silent.abort() for silent in tuple(self._book.silent)])
 
     # --- the record -----------------------------------------------------------------------------------------
 
@@ -524,12 +540,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=Path)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each final answer")
-    parser.add_argument(
-        "--lose-answers", type=int, default=0, help="hang up instead of the first N final answers"
-    )
-    parser.add_argument(
-        "--refuse", action="append", default=[], metavar="ADDRESS", help="550 for this recipient"
-    )
+    parser.add_argument("--lose-answers", type=int, default=0, help="hang up instead of the first N final answers")
+    parser.add_argument("--refuse", action="append", default=[], metavar="ADDRESS", help="550 for this recipient")
     parser.add_argument("--defer", type=int, default=0, help="451 for the first N messages")
     options = parser.parse_args(arguments)
     sink = SmtpSink(port=options.port, record=options.record)

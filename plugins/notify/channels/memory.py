@@ -104,9 +104,7 @@ class MemoryChannel(Channel):
     ) -> None:
         self.outbox: list[SentMail] = []
         self.max_connections = max_connections
-        self._letterhead = wire.Letterhead(
-            parse_address(from_email), parse_address(reply_to) if reply_to else None
-        )
+        self._letterhead = wire.Letterhead(parse_address(from_email), parse_address(reply_to) if reply_to else None)
         self._lock = threading.Lock()
         self._refusals: dict[str, _Refusal] = {}
         self._open_faults: list[SenderFault] = []
@@ -122,9 +120,7 @@ class MemoryChannel(Channel):
 
     # --- what a test tells it -------------------------------------------------------------------------------
 
-    def refuse(
-        self, address: str, verdict: Verdict, code: int, text: str, *, times: int | None = None
-    ) -> None:
+    def refuse(self, address: str, verdict: Verdict, code: int, text: str, *, times: int | None = None) -> None:
         """Refuse a recipient.
 
         :param address: whom

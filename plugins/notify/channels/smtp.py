@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.sdk import Connection
 from airflow.sdk.bases.hook import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
 
 from notify.channels import wire
 from notify.channels.base import Addressee, Channel, Parcel, Session
@@ -32,8 +32,8 @@ _FAREWELL = 5.0
 #: system, an address that needs SMTPUTF8 (RFC 3463, RFC 6531).
 _ABOUT_THE_MESSAGE = frozenset({"5.2.3", "5.3.4", "5.6.7"})
 
-#: What would end or forge a command.
-_UNMAILABLE = re.compile(r"[\x00-\x1f\x7f]|[<>\s](?=[^\"]*\Z)")
+#: What fits between the brackets of a command and cannot end it; the door has checked the rest.
+_MAILBOX = re.compile(r'(?:"(?:\\[ -~]|[^"\\\x00-\x1f\x7f])*"|[^\s<>"\x00-\x1f\x7f]+)@[^\s<>"@\x00-\x1f\x7f]+')
 
 #: What the provider, smtplib, ssl, msal and the network raise while connecting.
 _OPENING_ERRORS = (OSError, AirflowException, ImportError, LookupError, RuntimeError, TypeError, ValueError)
@@ -70,8 +70,8 @@ class OutboxSmtpHook(SmtpHook):
         """Greet at once, and do not knock again at a door that stays silent.
 
         Without EHLO before it, AUTH XOAUTH2 is answered "503 send EHLO first", and smtplib takes 503 for
-        "already logged in". And the provider repeats after a lost connection, which is what smtplib makes of a
-        timeout too: six timeouts in a row. (Provider 3.2.0 with CPython 3.11, 2026-11.)
+        "already logged in". And the provider repeats after a lost connection, which is what smtplib makes of
+        a timeout too: six timeouts in a row. (Provider 3.2.0 with CPython 3.11, 2026-11.)
         """
         try:
             client = super()._build_client()
@@ -115,7 +115,7 @@ class SmtpChannel(Channel):
                 f"There is no connection {sender}.",
                 f"Add it in Admin → Connections: connection id {sender}, type smtp.",
             ) from None
-        except (AirflowException, ValueError) as error:
+        except (AirflowException, AirflowRuntimeError, OSError, ValueError) as error:
             raise SenderFault(
                 f"Airflow did not hand out connection {sender} ({type(error).__name__}).",
                 f"Check connection {sender} in Admin → Connections, and the secrets backend.",
@@ -173,7 +173,7 @@ class SmtpSession(Session):
         """Say QUIT on a session that is in order, and close."""
         with suppress(OSError, ValueError):
             if self.alive:
-                self._socket.settimeout(_FAREWELL)
+                self._socket.settimeout(min(_FAREWELL, self._settings.extra_dejson["timeout"]))
                 self._client.docmd("QUIT")
         self._ready = False
         self._hang_up()
@@ -262,7 +262,7 @@ class SmtpSession(Session):
         if not address.isascii() and not self._offers("smtputf8"):
             text = "5.6.7 The address is not ASCII and the server does not offer SMTPUTF8"
             return RecipientOutcome(position, Verdict.PERMANENT, None, text)
-        if _UNMAILABLE.search(address):
+        if not _MAILBOX.fullmatch(address):
             text = "5.1.3 The address holds a character that an SMTP command cannot carry"
             return RecipientOutcome(position, Verdict.PERMANENT, None, text)
         reply = self._ask("RCPT", f"TO:<{address}>")

@@ -5,6 +5,7 @@ Everything here ends in values or in a :class:`~notify.exceptions.SenderFault` t
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
@@ -22,6 +23,9 @@ from notify.exceptions import SenderFault
 _MAX_CONNECTIONS = 64
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0", "none", "null"})
+
+#: What may be a login in base64, or a token.
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,9 @@ class SmtpSettings:
         """
         extras = Extras(sender, _extras(sender, connection))
         if not connection.host or not connection.host.strip():
-            raise SenderFault(
-                f"Connection {sender} names no host.", f"Fill in Host in Admin → Connections → {sender}."
-            )
+            raise SenderFault(f"Connection {sender} names no host.", f"Fill in Host in Admin → Connections → {sender}.")
+        if not 1 <= (connection.port or smtplib.SMTP_PORT) <= 65535:
+            raise extras.fault("port", "is no number from 1 to 65535")
         return cls(
             conn_id=sender,
             host=connection.host.strip(),
@@ -221,9 +225,7 @@ def explain(error: Exception, settings: SmtpSettings) -> SenderFault:
     """
     rule = next(rule for kind, rule in _RULES if isinstance(error, kind))
     cause, remedy = rule(error, settings)
-    return SenderFault(
-        settings.redact(cause), remedy.format(form=f"Admin → Connections → {settings.conn_id}")
-    )
+    return SenderFault(settings.redact(cause), remedy.format(form=f"Admin → Connections → {settings.conn_id}"))
 
 
 Explanation = tuple[str, str]
@@ -283,14 +285,12 @@ def _hung_up(error: Exception, settings: SmtpSettings) -> Explanation:
 
 
 def _smtp(error: Exception, settings: SmtpSettings) -> Explanation:
-    return f"{settings.place}: {words(error)}.", "Check the way of logging in (auth_type) in {form}."
+    return f"{settings.place}: {_quoted(error)}.", "Check the way of logging in (auth_type) in {form}."
 
 
-def _no_such_host(error: socket.gaierror, settings: SmtpSettings) -> Explanation:
-    return (
-        f"There is no host {settings.host}: {error.strerror}.",
-        "Check Host in {form}, and the workers' DNS.",
-    )
+def _no_such_host(error: Exception, settings: SmtpSettings) -> Explanation:
+    why = error.strerror if isinstance(error, socket.gaierror) else words(error)
+    return f"There is no host {settings.host}: {why}.", "Check Host in {form}, and the workers' DNS."
 
 
 def _refused(_error: Exception, settings: SmtpSettings) -> Explanation:
@@ -334,7 +334,12 @@ def _airflow(error: Exception, settings: SmtpSettings) -> Explanation:
 
 
 def _reply(error: smtplib.SMTPResponseException) -> str:
-    return f"{error.smtp_code} {words(error.smtp_error)}".strip()
+    return f"{error.smtp_code} {_quoted(error.smtp_error)}".strip()
+
+
+def _quoted(said: object) -> str:
+    """Quote a server that may repeat the login it was given, encoded."""
+    return _ENCODED.sub("***", words(said))
 
 
 #: The first kind that fits explains; smtplib's errors are OSErrors, so the order matters.
@@ -351,6 +356,7 @@ _RULES: tuple[tuple[type[Exception], Rule], ...] = (
     (TimeoutError, _timeout),
     (OSError, _network),
     (ImportError, _no_library),
-    (UnicodeError, _not_ascii),
+    (UnicodeEncodeError, _not_ascii),
+    (UnicodeError, _no_such_host),
     (Exception, _airflow),
 )

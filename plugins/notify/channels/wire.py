@@ -19,8 +19,11 @@ CRLF = b"\r\n"
 #: What a header line should not exceed (RFC 5322, 2.1.1).
 _LINE = 78
 
-#: A file name's piece in one line of a continued parameter (RFC 2231, 3).
+#: The longest name that is written as it is; encoded words can be folded, a quoted string cannot.
 _PIECE = 60
+
+#: Escaped characters of a file name in one line of a continued parameter (RFC 2231, 3).
+_ESCAPES = 18
 
 #: Base64 characters in a line (RFC 2045, 6.8).
 _BASE64_LINE = 76
@@ -88,9 +91,8 @@ _FOLD = "\r\n "
 
 
 def _phrase(name: str, field: str) -> str:
-    if name.isascii() and len(name) <= _PIECE:
+    if name.isascii() and len(name) <= _PIECE and "=?" not in name:
         return '"' + name.replace("\\", r"\\").replace('"', r"\"") + '"'
-    # Encoded words fold where a quoted string cannot.
     encoded = Header(name, "utf-8", header_name=field, maxlinelen=_LINE - 2)
     return encoded.encode(linesep="\r\n")
 
@@ -140,7 +142,7 @@ def _filename(name: str) -> str:
     if _PLAIN_FILENAME.match(name):
         return f'{_FOLD}filename="{name}"'
     escaped = quote(name, safe="", errors="replace")
-    pieces = re.findall(rf"(?:%..|[^%]){{1,{_PIECE // 3}}}", escaped) or [""]
+    pieces = re.findall(rf"(?:%..|[^%]){{1,{_ESCAPES}}}", escaped) or [""]
     if len(pieces) == 1:
         return f"{_FOLD}filename*=utf-8''{escaped}"
     pieces[0] = f"utf-8''{pieces[0]}"
