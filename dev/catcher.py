@@ -108,8 +108,9 @@ class Catcher:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail, with the envelope's recipients on top."""
-        recipients = "".join(f"{ENVELOPE_HEADER}: {each}\r\n" for each in envelope.rcpt_tos)
-        self.maildir.add(recipients.encode() + cast("bytes", envelope.content))
+        recipients = "".join(f"{ENVELOPE_HEADER}: {each}\n" for each in envelope.rcpt_tos)
+        content = cast("bytes", envelope.content).replace(b"\r\n", b"\n")  # as Maildir has it
+        self.maildir.add(recipients.encode() + content)
         return "250 2.0.0 Caught"
 
 

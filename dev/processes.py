@@ -59,7 +59,7 @@ class ProcessTree:
         members = _family(self._popen.pid)
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGINT)
-            _wait([process for process in members if self._is_essential(process)], patience)
+            wait_for([process for process in members if self._is_essential(process)], patience)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(1)
         end({*members, *_family(self._popen.pid)}, patience=3)
@@ -90,8 +90,8 @@ class ProcessTree:
 def end(processes: Iterable[psutil.Process], patience: float = 10) -> None:
     """End processes: ask first, insist later. psutil checks that a number still means the same process."""
     alive = _signal(processes, psutil.Process.terminate)
-    stubborn = _signal(_wait(alive, patience), psutil.Process.kill)
-    _wait(stubborn, 5)
+    stubborn = _signal(wait_for(alive, patience), psutil.Process.kill)
+    wait_for(stubborn, 5)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _signal(processes: Iterable[psutil.Process], send: Callable[[psutil.Process]
     return alive
 
 
-def _wait(processes: list[psutil.Process], patience: float) -> list[psutil.Process]:
+def wait_for(processes: list[psutil.Process], patience: float) -> list[psutil.Process]:
     """Wait until processes have ended.
 
     :return: those that have not

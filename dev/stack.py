@@ -113,14 +113,18 @@ class Stack:
 
     def start_airflow(self) -> None:
         """Start Airflow on the services and wait until it is of use."""
-        self._env = self._environment()
-        self._upgrade_outbox()
-        self._prepare_airflow()
+        self.prepare_databases()
         self._started.callback(self._stop_airflow)
         self.airflow.start(self._env)
         self.report(f"Airflow starts, its log is {self.airflow.log}")
         self.airflow.wait_until_healthy(self.report)
         self.airflow.wait_for_dags(self.expect_dags)
+
+    def prepare_databases(self) -> None:
+        """Bring both databases up to date and add what is missing in Airflow's."""
+        self._env = self._environment()
+        self._upgrade_outbox()
+        self._prepare_airflow()
 
     def stop(self) -> None:
         """Stop what was started, last first."""
@@ -263,7 +267,11 @@ class Stack:
         return environment(self.home, port=self.port, database=database, dags_folder=self.dags_folder)
 
     def _upgrade_outbox(self) -> None:
-        env = {**self._env, "AIRFLOW_CONN_NOTIFY_DB": json.dumps(self._outbox_connection())}
+        env = {
+            **self._env,
+            "PYTHONPATH": str(CHECKOUT / "plugins"),
+            "AIRFLOW_CONN_NOTIFY_DB": json.dumps(self._outbox_connection()),
+        }
         self._run_to_end("The outbox database cannot be upgraded", ["-m", "notify", "db", "upgrade"], env)
         self.report("Outbox database is up to date")
 

@@ -1,0 +1,42 @@
+"""One real Airflow for all acceptance tests, started the way `make up` starts it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.ports import free_ports
+from dev.stack import Stack
+
+# Tests start the jobs themselves; by the clock these would run once a year.
+NEVER = "0 0 1 1 *"
+SCHEDULES = ("notifications", "user_notifications", "reminders", "delivery_reports")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A running stack: PostgreSQL, mail catcher, Airflow."""
+    port, mail_port = free_ports(2)
+    variables = {f"notify_schedule_{job}": NEVER for job in SCHEDULES}
+    # pytest's own temporary folders are closed to others each time it starts, and the database's user is another
+    # one where root runs the tests.
+    with (
+        tempfile.TemporaryDirectory(prefix="airflow-notify-test-") as home,
+        Stack(Path(home), port=port, mail_port=mail_port, variables=variables, report=_report) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home for a stack of the test's own."""
+    with tempfile.TemporaryDirectory(prefix="airflow-notify-test-") as name:
+        yield Path(name)
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(f"stack: {line}\n")

@@ -1,0 +1,304 @@
+"""The local stack: what `make up` promises to those who start it, stop it and start it again."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from dev.catcher import Catcher
+from dev.demo import Expected
+from dev.errors import StackError
+from dev.ports import HOST, free_ports
+from dev.processes import ProcessTree, is_alive
+from dev.settings import CHECKOUT, ensure_keys, environment
+from dev.stack import Stack
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_stack(home: Path) -> Stack:
+    port, mail_port = free_ports(2)
+    return Stack(home, port=port, mail_port=mail_port)
+
+
+@contextmanager
+def services(stack: Stack) -> Iterator[Stack]:
+    """All of the stack but Airflow: enough for most promises, and started in a second."""
+    try:
+        stack.start_services()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def postgres_pid(home: Path) -> int:
+    return int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def runs(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return is_alive(psutil.Process(pid))
+    return False
+
+
+# --- Ports and the lock ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("variable", "attribute"), [("PORT", "port"), ("MAIL_PORT", "mail_port")])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_taken_port_is_an_error_that_names_the_variable(home, variable, attribute, family):
+    stack = a_stack(home)
+    address = "::1" if family is socket.AF_INET6 else HOST
+    with socket.socket(family) as other:
+        try:
+            other.bind((address, getattr(stack, attribute)))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        other.listen()
+        with pytest.raises(StackError, match=rf"make up {variable}=\d+"), services(stack):
+            pass
+
+
+def test_what_was_started_before_an_error_is_stopped(home):
+    with services(a_stack(home)) as first:
+        second = Stack(home, port=first.port, mail_port=first.mail_port)
+        with pytest.raises(StackError, match="already"), services(second):
+            pass
+        assert runs(postgres_pid(home)), "the second one must not stop the first one's server"
+    with services(a_stack(home)):
+        pass
+
+
+def test_one_home_runs_one_stack(home):
+    with (
+        services(a_stack(home)),
+        pytest.raises(StackError, match=rf"running in {home} already \(process {os.getpid()}\)"),
+        services(a_stack(home)),
+    ):
+        pass
+
+
+def test_two_stacks_run_side_by_side(home, tmp_path):
+    with services(a_stack(home)) as one, services(a_stack(home / "other")) as other:
+        with psycopg.connect(one.outbox_conninfo) as connection:
+            connection.execute("CREATE TABLE only_here ()")
+        with psycopg.connect(other.outbox_conninfo) as connection:
+            assert connection.execute("SELECT to_regclass('only_here')").fetchone() == (None,)
+
+
+# --- Data -----------------------------------------------------------------------------------------------------
+
+
+def test_the_next_start_finds_the_data_again(home):
+    with services(a_stack(home)) as stack, psycopg.connect(stack.outbox_conninfo) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'Żółć' AS word")
+    with services(a_stack(home)) as stack, psycopg.connect(stack.outbox_conninfo) as connection:
+        assert connection.execute("SELECT lower(word) FROM kept").fetchone() == ("żółć",)
+
+
+def test_a_path_too_long_for_a_socket_works_too(home):
+    with services(a_stack(home / ("long-" * 25))) as stack, psycopg.connect(stack.outbox_conninfo) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_socket_is_its_owners_and_commits_are_synced(home):
+    with services(a_stack(home)) as stack:
+        mode = (stack.postgres.socket_dir / ".s.PGSQL.5432").stat().st_mode
+        assert mode & 0o777 == 0o700
+        with psycopg.connect(stack.outbox_conninfo) as connection:
+            assert connection.execute("SHOW fsync").fetchone() == ("on",)
+
+
+def test_a_server_left_by_a_killed_run_is_taken_over_and_stopped(home):
+    program = (
+        "import os, signal, sys; from pathlib import Path; from dev.stack import Stack;"
+        "Stack(Path(sys.argv[1]), port=int(sys.argv[2]), mail_port=int(sys.argv[3])).start_services();"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ports = [str(port) for port in free_ports(2)]
+    killed = subprocess.run([sys.executable, "-c", program, str(home), *ports], cwd=CHECKOUT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = postgres_pid(home)
+    assert runs(left)
+    lines: list[str] = []
+    stack = a_stack(home)
+    stack.report = lines.append
+    with services(stack):
+        assert postgres_pid(home) == left
+        assert "PostgreSQL was still running, taken over" in lines
+    assert not runs(left)
+
+
+def test_a_dead_servers_number_that_another_program_has_now_is_no_obstacle(home):
+    with services(a_stack(home)):
+        pid_file = (home / "postgres" / "postmaster.pid").read_text()
+    another = pid_file.replace(pid_file.splitlines()[0], str(os.getpid()), 1)
+    (home / "postgres" / "postmaster.pid").write_text(another)
+    with services(a_stack(home)):
+        assert postgres_pid(home) != os.getpid()
+
+
+# --- Processes ------------------------------------------------------------------------------------------------
+
+# A program that starts two others: one in a process group of its own, as Airflow's tasks are, and one that
+# ignores the request to end.
+FAMILY = """
+import os, signal, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import os, time; os.setpgid(0, 0); time.sleep(600)"])
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", stubborn])
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def start_family(folder: Path) -> tuple[ProcessTree, list[int]]:
+    tree = ProcessTree(folder / "record.json")
+    log = folder / "log"
+    tree.start([sys.executable, "-c", FAMILY], env=dict(os.environ), cwd=folder, log=log)
+    leader = json.loads((folder / "record.json").read_text())["pid"]
+    while "started" not in log.read_text():
+        assert tree.ended() is None
+    return tree, [leader, *(child.pid for child in psutil.Process(leader).children())]
+
+
+def test_stopping_leaves_no_process_behind(tmp_path):
+    tree, pids = start_family(tmp_path)
+    assert len(pids) == 3
+    tree.stop()
+    assert [pid for pid in pids if runs(pid)] == []
+
+
+def test_processes_left_by_a_killed_run_are_stopped_by_the_next(tmp_path):
+    _, pids = start_family(tmp_path)
+    os.kill(pids[0], signal.SIGKILL)
+    os.waitpid(pids[0], 0)
+    assert ProcessTree(tmp_path / "record.json").stop_left_over() == 2
+    assert [pid for pid in pids if runs(pid)] == []
+
+
+def test_a_number_that_another_program_has_now_is_left_alone(tmp_path):
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        (tmp_path / "record.json").write_text(json.dumps({"pid": bystander.pid, "started": 1.0}))
+        assert ProcessTree(tmp_path / "record.json").stop_left_over() == 0
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+# --- Airflow's settings ---------------------------------------------------------------------------------------
+
+
+def test_the_keys_are_made_once_and_for_their_owner_only(tmp_path):
+    ensure_keys(tmp_path)
+    first = (tmp_path / "airflow.cfg").read_text()
+    ensure_keys(tmp_path)
+    assert (tmp_path / "airflow.cfg").read_text() == first
+    assert (tmp_path / "airflow.cfg").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_airflow_cfg_without_keys_is_an_error_that_names_them(tmp_path):
+    (tmp_path / "airflow.cfg").write_text("[core]\nfernet_key = x\n")
+    with pytest.raises(StackError, match=r"no \[api\] secret_key, \[api_auth\] jwt_secret"):
+        ensure_keys(tmp_path)
+
+
+def test_what_tasks_inherit_by_environment_holds_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", "postgresql://me:secret@elsewhere/notify")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    ensure_keys(tmp_path)
+    config = configparser.RawConfigParser()
+    config.read(tmp_path / "airflow.cfg")
+    keys = {value for section in config.sections() for value in dict(config[section]).values()}
+    env = environment(tmp_path, port=1, database="postgresql+psycopg:///airflow", dags_folder=tmp_path)
+    assert len(keys) == 3
+    assert not keys & set(env.values())
+    assert not [name for name, value in env.items() if name.startswith("AIRFLOW") and "secret" in value]
+
+
+# --- The mail catcher -----------------------------------------------------------------------------------------
+
+
+def test_the_catcher_keeps_the_envelope_and_the_mail(tmp_path):
+    port = free_ports(1)[0]
+    catcher = Catcher(tmp_path / "mail", port)
+    catcher.start()
+    try:
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "Dobrý deň"
+        message["Message-ID"] = "<1@example.com>"
+        message.set_content("Žltý kôň\n.\nA dot stood alone above.")
+        with smtplib.SMTP(HOST, port) as client:
+            client.send_message(message, to_addrs=["b@example.com", "blind@example.com"])
+    finally:
+        catcher.stop()
+    (mail,) = catcher.maildir.mails()
+    assert mail.recipients == ("b@example.com", "blind@example.com")
+    assert (mail.subject, mail.message_id) == ("Dobrý deň", "<1@example.com>")
+    assert mail.message.get_content() == "Žltý kôň\n.\nA dot stood alone above.\n"
+
+
+# --- The demo's verdict ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("copies", "recipients", "verdict"),
+    [
+        (1, ("b@example.com", "a@example.com"), "once"),
+        (0, (), "MISSING"),
+        (2, ("a@example.com", "b@example.com"), "2 TIMES"),
+        (1, ("a@example.com",), "OTHER RECIPIENTS"),
+    ],
+)
+def test_the_demo_sees_what_is_missing_doubled_or_misdirected(tmp_path, copies, recipients, verdict):
+    catcher = Catcher(tmp_path, free_ports(1)[0])
+    for _ in range(copies):
+        catcher.maildir.add(b"".join(f"X-Envelope-To: {each}\r\n".encode() for each in recipients) + b"\r\nHi")
+    expected = Expected(1, "<1@example.com>", ("a@example.com", "b@example.com"), NOW, arrived=catcher.maildir.mails())
+    assert expected.verdict == verdict
+
+
+# --- Airflow's database ---------------------------------------------------------------------------------------
+
+POINTS_AT = "SELECT host, port, extra FROM connection WHERE conn_id = 'smtp_default'"
+
+
+def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_moved(home):
+    """Made by the stack: they follow. Changed by an admin: they stay. Deleted by an admin: made again."""
+    with services(a_stack(home)) as stack:
+        stack.prepare_databases()
+        with psycopg.connect(stack.postgres.conninfo("airflow")) as airflow:
+            host, port, extra = airflow.execute(POINTS_AT).fetchone()
+            assert (host, port) == (HOST, stack.mail_port)
+            airflow.execute("UPDATE slot_pool SET slots = 7 WHERE pool = 'smtp_default'")
+            airflow.execute("DELETE FROM connection WHERE conn_id = 'notify_db'")
+    with services(a_stack(home)) as moved:
+        moved.prepare_databases()
+        with psycopg.connect(moved.postgres.conninfo("airflow")) as airflow:
+            assert airflow.execute(POINTS_AT).fetchone() == (HOST, moved.mail_port, extra)
+            assert airflow.execute("SELECT slots FROM slot_pool WHERE pool = 'smtp_default'").fetchone() == (7,)
+            made_again = airflow.execute("SELECT count(*) FROM connection WHERE conn_id = 'notify_db'")
+            assert made_again.fetchone() == (1,)
+            airflow.execute("UPDATE connection SET host = 'mail.example.com' WHERE conn_id = 'smtp_default'")
+    with services(a_stack(home)) as again:
+        again.prepare_databases()
+        with psycopg.connect(again.postgres.conninfo("airflow")) as airflow:
+            assert airflow.execute(POINTS_AT).fetchone() == ("mail.example.com", moved.mail_port, extra)
