@@ -432,6 +432,16 @@ def test_lost_before_the_content(sink: SmtpSink, stage: str, answer: Answer) -> 
         assert session.send(parcel()).verdict is Verdict.ACCEPTED
 
 
+@pytest.mark.parametrize(("stage", "answer"), [("MAIL", "354 go on"), ("RCPT", "354 go on"), ("DATA", "250 ok")])
+def test_out_of_step(sink: SmtpSink, stage: str, answer: str) -> None:
+    """A server whose answers belong to another command is not given the content."""
+    sink.answer(stage, answer)
+    with channel(sink.port).open() as session:
+        fault = fault_of(lambda: session.send(parcel()))
+    assert stage in fault.cause
+    assert sink.received == []
+
+
 @pytest.mark.parametrize("stage", ["RCPT", "DATA"])
 def test_poison_before_the_content(sink: SmtpSink, stage: str) -> None:
     """A message at which session after session is lost is charged, so that it cannot stop the queue for ever."""
@@ -559,7 +569,9 @@ def test_refusals(sink: SmtpSink, stage: str, answer: str, verdict: Verdict) -> 
 def test_from_address_refused(sink: SmtpSink, answer: str) -> None:
     """A refused From address is the sender's fault: no message is charged for it."""
     sink.answer("MAIL", answer)
-    fault = fault_of(lambda: send(sink.port))
+    with channel(sink.port).open() as session:
+        fault = fault_of(lambda: session.send(parcel()))
+        assert not session.alive
     assert answer in fault.cause
     assert "From email" in fault.remedy
 

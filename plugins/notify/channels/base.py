@@ -87,6 +87,9 @@ class Session(ABC):
 
         :raises notify.exceptions.SenderFault: the server refuses to work for us at all, or the connection is
             gone, and the message was provably not taken. It goes back uncharged; the session is dead.
+
+        Any other exception (a thread interrupted, a fault of ours) tells nothing about the message: it is in doubt,
+        and the session is dead.
         """
 
     @property
