@@ -20,9 +20,10 @@ from queue import Empty, SimpleQueue
 
 from sqlalchemy.engine import Connection, Engine
 
-from notify.channels.base import Channel, Parcel, Session
+from notify.channels.base import Channel, Session
 from notify.domain.limit import WINDOW
 from notify.domain.outcome import Outcome, Verdict
+from notify.domain.parcel import Parcel
 from notify.domain.status import Status
 from notify.exceptions import SenderFault
 from notify.storage import drains, schema

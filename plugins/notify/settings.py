@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,9 @@ DATABASE = "notify_db"
 
 DEFAULT_SENDERS = ("smtp_default",)
 DEFAULT_TIMEZONE = "UTC"
+
+#: What Airflow takes for a task, a pool and a connection alike: a sender names all three.
+_SENDER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 #: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
 LARGEST_MESSAGE = 25 * 1024 * 1024
@@ -52,16 +57,26 @@ def senders() -> tuple[str, ...]:
     text = variable("notify_senders")
     if not text:
         return DEFAULT_SENDERS
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+    names = _json(text)
+    if (
+        not isinstance(names, list)
+        or not names
+        or not all(isinstance(name, str) and _SENDER.fullmatch(name) for name in names)
+    ):
         raise ConfigurationError(
-            f"The Variable notify_senders is {text!r}, which is no JSON list of connection ids. "
+            f"The Variable notify_senders is {text!r}, which is no JSON list of connection ids "
+            "(letters, digits, dashes, dots and underscores). "
             'Write, for example, ["smtp_default"] (Admin → Variables).'
         )
     return tuple(dict.fromkeys(names))
+
+
+def _json(text: str) -> Any:
+    """What a text says in JSON; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def timezone() -> str:
@@ -78,21 +93,29 @@ def timezone() -> str:
 
 
 def connection(conn_id: str) -> Connection | None:
-    """An Airflow connection, None where there is none."""
+    """An Airflow connection, None where there is none.
+
+    :raises ConfigurationError: Airflow knows it but does not hand it out
+    """
     from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
 
     try:
         found: Connection = Connection.get(conn_id)
     except AirflowNotFoundException:
         return None
+    except (AirflowException, AirflowRuntimeError, OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"Airflow did not hand out the connection {conn_id} ({type(error).__name__}). "
+            "Check it in Admin → Connections, and the secrets backend."
+        ) from error
     return found
 
 
 def database_url() -> URL:
     """The address of the outbox database, from the connection ``notify_db``.
 
-    :raises ConfigurationError: there is no such connection, or it is not PostgreSQL
+    :raises ConfigurationError: there is no such connection, it is not PostgreSQL, or its extras cannot be read
     """
     from sqlalchemy.engine import URL
 
@@ -107,7 +130,7 @@ def database_url() -> URL:
             f"The connection notify_db has the type {found.conn_type!r}; the outbox needs postgres. "
             "Change it in the Airflow UI (Admin → Connections)."
         )
-    extras = {name: str(value) for name, value in found.extra_dejson.items() if name in _LIBPQ}
+    extras = {name: str(value) for name, value in _extras(found).items() if name in _LIBPQ}
     return URL.create(
         "postgresql+psycopg",
         username=found.login or None,
@@ -117,6 +140,16 @@ def database_url() -> URL:
         database=found.schema or None,
         query=extras,
     )
+
+
+def _extras(found: Connection) -> dict[str, Any]:
+    """A connection's extras. Airflow takes broken ones for none at all; an ``sslmode`` must not get lost so."""
+    values = _json(found.extra) if found.extra else {}
+    if not isinstance(values, dict):
+        raise ConfigurationError(
+            f"The extras of the connection {found.conn_id} are no JSON object. Correct them (Admin → Connections)."
+        )
+    return values
 
 
 def templates_root() -> Path:
@@ -171,10 +204,7 @@ def hand_over_settings() -> HandOverSettings:
 
 def _attachment_sources() -> tuple[str, ...]:
     text = variable("notify_attachment_sources")
-    try:
-        prefixes: Any = json.loads(text) if text else []
-    except ValueError:
-        prefixes = None
+    prefixes = _json(text) if text else []
     if not isinstance(prefixes, list) or not all(isinstance(prefix, str) and "://" in prefix for prefix in prefixes):
         raise ConfigurationError(
             f"The Variable notify_attachment_sources is {text!r}, which is no JSON list of URI prefixes. "
@@ -185,8 +215,20 @@ def _attachment_sources() -> tuple[str, ...]:
 
 def message_id_domain(sender: str) -> str:
     """The domain for a sender's Message-IDs: of its address, else of ``notify_base_url``, else this host's name."""
+    from notify.domain.address import parse_address
+
+    # What is wrong with a sender's address is told where it is used: a Message-ID only needs a domain, and a clean one.
+    for written in _addresses_for_message_ids(sender):
+        with suppress(ValueError):
+            return parse_address(written).domain
+    return socket.getfqdn()
+
+
+def _addresses_for_message_ids(sender: str) -> Iterator[str]:
     found = connection(sender)
-    address = str(found.extra_dejson.get("from_email") or found.login or "") if found else ""
-    domain = address.rpartition("@")[2].strip() if "@" in address else ""
-    domain = domain or urlsplit(variable("notify_base_url")).hostname or socket.getfqdn()
-    return domain if domain.isascii() else domain.encode("idna").decode("ascii")
+    if found is not None:
+        with suppress(ConfigurationError):
+            yield str(_extras(found).get("from_email") or "")
+        yield found.login or ""
+    with suppress(ValueError):
+        yield f"x@{urlsplit(variable('notify_base_url')).hostname or ''}"

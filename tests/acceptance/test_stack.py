@@ -28,7 +28,6 @@ from dev.processes import ProcessTree, is_alive
 from dev.settings import CHECKOUT, ensure_keys, environment
 from dev.stack import Stack
 
-
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

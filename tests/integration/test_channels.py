@@ -20,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notify.channels import wire
-from notify.channels.base import Addressee, Channel, Enclosure, Parcel
+from notify.channels.base import Channel
 from notify.channels.memory import MemoryChannel
 from notify.channels.smtp import SmtpChannel
 from notify.domain.address import Address
 from notify.domain.outcome import Verdict
+from notify.domain.parcel import Addressee, Enclosure, Parcel
 from notify.exceptions import SenderFault
 from tests.smtp_sink import Mischief, SmtpSink
 

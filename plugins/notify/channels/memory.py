@@ -12,9 +12,10 @@ from email.utils import getaddresses
 from functools import cached_property
 
 from notify.channels import wire
-from notify.channels.base import Addressee, Channel, Enclosure, Parcel, Session
+from notify.channels.base import Channel, Session
 from notify.domain.address import parse_address
 from notify.domain.outcome import Outcome, RecipientOutcome, Verdict
+from notify.domain.parcel import Addressee, Enclosure, Parcel
 from notify.exceptions import SenderFault
 
 

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.sdk import Connection
-from airflow.sdk.bases.hook import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowException
 
 from notify.channels import wire
-from notify.channels.base import Addressee, Channel, Parcel, Session
+from notify.channels.base import Channel, Session
 from notify.channels.replies import Reply, last_words, words
 from notify.channels.smtp_settings import SmtpSettings, explain
 from notify.domain.outcome import Outcome, RecipientOutcome, Verdict
+from notify.domain.parcel import Addressee, Parcel
 from notify.exceptions import SenderFault
 
 #: Content is written in pieces, so that the timeout bounds a standstill and not the size of a message.
@@ -99,28 +99,6 @@ class SmtpChannel(Channel):
         self._settings = SmtpSettings.of(sender, connection)
         self.max_connections = self._settings.max_connections
         self.site = self._settings.site
-        self._suspects: set[int] = set()
-
-    @classmethod
-    def from_connection_id(cls, sender: str) -> SmtpChannel:
-        """Make the channel of a connection that Airflow knows.
-
-        :param sender: the connection's id
-        :raises notify.exceptions.SenderFault: there is no such connection, or it is wrong
-        """
-        try:
-            connection = BaseHook.get_connection(sender)
-        except AirflowNotFoundException:
-            raise SenderFault(
-                f"There is no connection {sender}.",
-                f"Add it in Admin → Connections: connection id {sender}, type smtp.",
-            ) from None
-        except (AirflowException, AirflowRuntimeError, OSError, ValueError) as error:
-            raise SenderFault(
-                f"Airflow did not hand out connection {sender} ({type(error).__name__}).",
-                f"Check connection {sender} in Admin → Connections, and the secrets backend.",
-            ) from None
-        return cls(sender, connection)
 
     def open(self) -> SmtpSession:
         """Connect and log in."""
@@ -130,7 +108,7 @@ class SmtpChannel(Channel):
         except _OPENING_ERRORS as error:
             # "from None": a traceback would carry words that were not redacted.
             raise explain(error, settings) from None
-        session = SmtpSession(client, settings, self._suspects)
+        session = SmtpSession(client, settings)
         if not settings.letterhead.sender.mailbox.isascii() and not client.has_extn("smtputf8"):
             session.close()
             raise SenderFault(
@@ -153,13 +131,11 @@ class SmtpSession(Session):
 
     :param client: connected and logged in
     :param settings: the connection it came from
-    :param suspects: messages at which the channel lost a session before; shared by its sessions
     """
 
-    def __init__(self, client: smtplib.SMTP, settings: SmtpSettings, suspects: set[int]) -> None:
+    def __init__(self, client: smtplib.SMTP, settings: SmtpSettings) -> None:
         self._client = client
         self._settings = settings
-        self._suspects = suspects
         self._ready = True
         # A last short piece of a long message would else wait for the acknowledgement of the one before.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,11 +155,7 @@ class SmtpSession(Session):
         self._hang_up()
 
     def send(self, parcel: Parcel) -> Outcome:
-        """Send one message.
-
-        A message at which a second session is lost is charged as a temporary failure: else one that the
-        server cannot stomach would stop the queue for ever, as the sender's fault.
-        """
+        """Send one message."""
         if not self.alive:
             raise self._fault("the session is closed", _RECONNECT)
         self._ready = False  # an exception leaves it so: nobody knows what the server waits for
@@ -191,18 +163,9 @@ class SmtpSession(Session):
             outcome = self._transact(parcel)
         except _SessionLostError as lost:
             self._hang_up()
-            if not self._poisonous(parcel, lost):
-                raise self._fault(str(lost), _RECONNECT) from None
-            return Outcome.same(parcel.positions, Verdict.TEMPORARY, None, f"twice, {lost}")
+            raise self._fault(str(lost), _RECONNECT) from None
         self._ready = True
         return outcome
-
-    def _poisonous(self, parcel: Parcel, lost: _SessionLostError) -> bool:
-        if lost.stage == "MAIL":
-            return False
-        known = parcel.id in self._suspects
-        self._suspects.add(parcel.id)
-        return known
 
     # --- the transaction ------------------------------------------------------------------------------------
 

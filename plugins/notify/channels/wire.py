@@ -11,8 +11,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
-from notify.channels.base import Enclosure, Parcel
 from notify.domain.address import CONTROL, Address, parse_address
+from notify.domain.parcel import Enclosure, Parcel
 
 CRLF = b"\r\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Outside a task, connections and Variables come from Airflow's own database, as they do for Airflow's command line.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command itself says what it did
     options = parser().parse_args(arguments)
     try:
         options.run(options)

@@ -15,11 +15,11 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from notify.channels.base import Addressee, Enclosure, Parcel
 from notify.domain.conclusion import Conclusion, Tried, conclude
 from notify.domain.limit import DEFAULT_LIMIT, WINDOW, Allowance, Usage, allowance
 from notify.domain.message import Guarantee, Priority
 from notify.domain.outcome import Outcome, Verdict
+from notify.domain.parcel import Addressee, Enclosure, Parcel
 from notify.domain.status import Status
 from notify.exceptions import LeaseLost, SenderFault
 from notify.storage.attachments import read_stored

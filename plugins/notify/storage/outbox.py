@@ -45,7 +45,7 @@ class NewMessage:
     """A composed message, ready to be stored.
 
     :param message_id: RFC 5322 Message-ID with its angle brackets
-    :param headers: what never changes; see :class:`notify.channels.base.Parcel`
+    :param headers: what never changes; see :class:`notify.domain.parcel.Parcel`
     :param body: MIME body; messages handed over together with the same body share its storage
     :param not_before: when it may leave; by the database's clock, see :func:`now`
     """

@@ -1,0 +1,117 @@
+"""What the documentation names exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from notify.cli import parser
+from notify.domain.message import Draft
+from notify.drain import DrainResult
+from notify.operators.send_message import FIELDS
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+#: Named in a page as something that a reader must put in.
+PLACEHOLDERS = {"FILE.csv|json": "people.csv", "ID": "1"}
+
+
+def code(text: str) -> str:
+    """All that is set as code."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link and picture of a page exists."""
+    links = re.findall(r"\]\(([^)#]+)|src=\"([^\"]+)", page.read_text())
+    for target in {one or other for one, other in links}:
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_make_targets_exist() -> None:
+    """Every `make …` that is named is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b", code(TEXT)))
+    assert named
+    assert named <= targets
+
+
+def test_commands_exist() -> None:
+    """Every `python -m notify …` that is named is understood, with its arguments."""
+    named = set(re.findall(r"python -m notify ([^`\n]+)", code(TEXT)))
+    assert named
+    for command in named:
+        for words in variants(command.strip(" .")):
+            parser().parse_args(words)
+
+
+def variants(command: str) -> list[list[str]]:
+    """A command, or one for each alternative in `a|b`; placeholders filled in."""
+    words = [PLACEHOLDERS.get(word, word) for word in command.split()]
+    for position, word in enumerate(words):
+        if "|" in word:
+            extra = {"downgrade": ["0001"]}
+            return [[*words[:position], one, *extra.get(one, [])] for one in word.split("|")]
+    return [words]
+
+
+def test_modules_and_files_exist() -> None:
+    """Every file of the package that is named exists."""
+    package = CHECKOUT / "plugins" / "notify"
+    for name in set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", TEXT)):
+        assert (package / name).exists() or (CHECKOUT / name).exists(), name
+
+
+def first_column(table: str) -> set[str]:
+    """All names set as code in the first column of a table."""
+    rows = (line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    return {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_the_table_of_fields_is_complete() -> None:
+    """docs/sending.md tells of each field, the operator takes each, and hand-over knows no other."""
+    table = (CHECKOUT / "docs" / "sending.md").read_text().split("## The fields")[1].split("##")[0]
+    told = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert told == set(FIELDS) == set(Draft.model_fields)
+
+
+def test_the_numbers_of_a_run_exist() -> None:
+    """docs/operations.md explains each number of a run's result."""
+    table = (CHECKOUT / "docs" / "operations.md").read_text().split("## Reading a run")[1].split("## A red")[0]
+    told = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert told == {field.name for field in dataclasses.fields(DrainResult)} - {"sender"}
+
+
+def test_variables_are_those_that_are_read() -> None:
+    """docs/configuration.md lists exactly the Variables that the code reads."""
+    sources = [*(CHECKOUT / "plugins").rglob("*.py"), *(CHECKOUT / "dags").glob("*.py")]
+    read = set(re.findall(r'(?:variable|dag_settings)\(\s*"(notify_\w+)"', "\n".join(map(Path.read_text, sources))))
+    table = (CHECKOUT / "docs" / "configuration.md").read_text().split("## Variables")[1].split("##")[0]
+    assert set(re.findall(r"^\| `(notify_\w+)`", table, flags=re.MULTILINE)) == read
+
+
+def test_direct_dependencies_have_their_reason() -> None:
+    """docs/dependencies.md names each package of requirements.txt and requirements-dev.txt."""
+    reasons = (CHECKOUT / "docs" / "dependencies.md").read_text()
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        for line in (CHECKOUT / file).read_text().splitlines():
+            name = re.match(r"[a-z][a-z0-9-]*", line)
+            if name:
+                assert name.group() in reasons, name.group()
