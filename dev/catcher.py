@@ -62,8 +62,9 @@ class Maildir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._numbers = itertools.count(1)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in ("tmp", "new", "cur"):
-            (path / part).mkdir(parents=True, exist_ok=True)
+            (path / part).mkdir(exist_ok=True)
 
     def add(self, content: bytes) -> Path:
         """Store a mail: a reader sees all of it or nothing."""

@@ -85,7 +85,11 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def ensure_keys(home: Path) -> None:
-    """Make the keys that Airflow's parts share, once. An ``airflow.cfg`` that exists is not touched."""
+    """Make the keys that Airflow's parts share, once. An ``airflow.cfg`` that exists is not touched.
+
+    The file of the passwords, which Airflow fills, is made too: so it is its owner's only.
+    """
+    (home / PASSWORDS).touch(mode=0o600)
     path = home / "airflow.cfg"
     if path.exists():
         _require_keys(path)

@@ -25,7 +25,7 @@ from dev.demo import Expected
 from dev.errors import StackError
 from dev.ports import HOST, free_ports
 from dev.processes import ProcessTree, is_alive
-from dev.settings import CHECKOUT, ensure_keys, environment
+from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment
 from dev.stack import Stack
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -206,12 +206,13 @@ def test_a_number_that_another_program_has_now_is_left_alone(tmp_path):
 # --- Airflow's settings ---------------------------------------------------------------------------------------
 
 
-def test_the_keys_are_made_once_and_for_their_owner_only(tmp_path):
+def test_keys_are_made_once_and_readable_by_their_owner_only(tmp_path):
     ensure_keys(tmp_path)
     first = (tmp_path / "airflow.cfg").read_text()
     ensure_keys(tmp_path)
     assert (tmp_path / "airflow.cfg").read_text() == first
-    assert (tmp_path / "airflow.cfg").stat().st_mode & 0o777 == 0o600
+    for name in ("airflow.cfg", PASSWORDS):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_an_airflow_cfg_without_keys_is_an_error_that_names_them(tmp_path):
