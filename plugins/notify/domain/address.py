@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parseaddr
 
 import email_validator
 
@@ -13,8 +12,21 @@ import email_validator
 #: smuggled in.
 CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
-#: A separator outside quotes and angle brackets.
-_SEPARATED = re.compile(r"""((?:"(?:\\.|[^"\\])*"|<[^<>]*>|[^;,"<]|["<])+)""")
+#: The longest mailbox (RFC 5321, 4.5.3.1.3) and the longest display name, for a person's record has no longer one.
+LONGEST_MAILBOX = 254
+LONGEST_NAME = 200
+
+#: What stands between separators, which count outside quotes and angle brackets only. Quotes are followed no further
+#: than the longest name: a text full of unclosed ones would otherwise take quadratic time.
+_SEPARATED = re.compile(
+    rf"""((?:"(?:\\.|[^"\\]){{0,{2 * LONGEST_NAME}}}"|<[^<>]{{0,{2 * LONGEST_MAILBOX}}}>|[^;,"<]|["<])+)"""
+)
+
+#: ``Anna Nowak <anna@example.com>``, and nothing behind it. The standard library's parseaddr forgives more, and so
+#: sends to somebody else: of ``anna@example.com <bob@example.com>`` it takes Anna.
+_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<mailbox>[^<>]*)>")
+_NAMED_IN_QUOTES = re.compile(r'(?P<name>"(?:\\.|[^"\\])*")\s*<(?P<mailbox>[^<>]*)>')
+_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"')
 
 
 #: email-validator 2.4 refuses the domains of intranets (mail.local, localhost) and has no switch for it (2026-11).
@@ -43,6 +55,13 @@ class Address:
         """The part behind the at sign."""
         return self.mailbox.rpartition("@")[2]
 
+    def __str__(self) -> str:
+        """As a person writes it; :func:`parse_address` reads it back."""
+        if not self.name:
+            return self.mailbox
+        name = self.name.replace("\\", r"\\").replace('"', r"\"")
+        return f'"{name}" <{self.mailbox}>'
+
 
 def split_names(value: str | Iterable[str]) -> list[str]:
     """Take apart a list, or a string separated by semicolons or commas; quoted names stay whole.
@@ -61,16 +80,35 @@ def parse_address(text: str) -> Address:
     """
     if CONTROL.search(text):
         raise ValueError("a line break or control character is not allowed in an address")
-    name, mailbox = parseaddr(text) if "<" in text else ("", text)
+    name, mailbox = _taken_apart(text.strip())
     try:
         checked = email_validator.validate_email(
-            mailbox.strip() + _STAND_IN,
+            mailbox + _STAND_IN,
             check_deliverability=False,  # the door does not ask the network
         )
     except email_validator.EmailNotValidError as error:
         raise ValueError(f"{text!r} is no e-mail address: {str(error).rstrip('.')}") from None
     domain = (checked.ascii_domain or checked.domain).removesuffix(_STAND_IN)
-    return Address(f"{checked.local_part}@{domain}", name.strip())
+    return Address(f"{checked.local_part}@{domain}", name)
+
+
+def _taken_apart(text: str) -> tuple[str, str]:
+    """Display name and mailbox, neither of them checked for more than its length and its brackets."""
+    named = _NAMED_IN_QUOTES.fullmatch(text) or _NAMED.fullmatch(text)
+    if named is None and "<" in text:
+        raise ValueError(f"{_shown(text)} is no e-mail address: write it as Anna Nowak <anna@example.com>")
+    name, mailbox = (named["name"].strip(), named["mailbox"].strip()) if named else ("", text)
+    if quoted := _QUOTED.fullmatch(name):
+        name = re.sub(r"\\(.)", r"\1", quoted[1]).strip()
+    if len(mailbox) > LONGEST_MAILBOX:
+        raise ValueError(f"{_shown(text)} is no e-mail address: it has more than {LONGEST_MAILBOX} characters")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"the name in {_shown(text)} has more than {LONGEST_NAME} characters")
+    return name, mailbox
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…")
 
 
 def without_repeats(addresses: Iterable[Address], seen: set[str]) -> Sequence[Address]:
