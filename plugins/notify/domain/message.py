@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
-    Base64Bytes,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,6 +28,11 @@ from notify.exceptions import Fault
 
 #: RFC 5321, 4.5.3.1.10 asks servers for at least 100 recipients; many allow no more.
 MOST_RECIPIENTS_OF_ONE_MAIL = 100
+
+#: Beyond it, a delay is a slip of the pen.
+LONGEST_DELAY = timedelta(days=3660)
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Priority(StrEnum):
@@ -71,16 +79,43 @@ def _one_line(value: str) -> str:
     return value.strip()
 
 
-def _delay(value: object) -> object:
-    """``send_after`` and ``expires_after`` may be a moment or a delay from now."""
-    if isinstance(value, str) and value.strip().upper().startswith("P"):
-        return value.strip().upper()
+def _moment(value: object) -> object:
+    """``send_after`` and ``expires_after`` are a moment or a delay from now; a number could be taken for either."""
+    if isinstance(value, str):
+        text = value.strip().upper()
+        if text.startswith("P") or _DATE.match(text):
+            return text
+    elif value is None or isinstance(value, datetime | timedelta):
+        return value
+    raise ValueError("must be a time with its zone, such as 2027-01-31T08:00+01:00, or a delay such as PT2H")
+
+
+def _in_our_lives(value: datetime | timedelta | None) -> datetime | timedelta | None:
+    if isinstance(value, timedelta) and not timedelta(0) <= value <= LONGEST_DELAY:
+        raise ValueError(f"must be a delay from nothing to {LONGEST_DELAY.days} days")
+    if isinstance(value, datetime) and not 1970 <= value.year <= 9000:
+        raise ValueError("must be a time between the years 1970 and 9000")
     return value
+
+
+def _base64(value: object) -> object:
+    """Base64 as it is written, line breaks allowed; anything else is damage, and must not become another file."""
+    if not isinstance(value, str | bytes):
+        return value
+    try:
+        return b64decode("".join((value.decode("ascii") if isinstance(value, bytes) else value).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("content_base64 is no base64 (RFC 4648, 4)") from None
 
 
 Names = Annotated[list[str], BeforeValidator(_names)]
 Text = Annotated[str | None, BeforeValidator(_blank_is_none)]
-Moment = Annotated[AwareDatetime | timedelta | None, BeforeValidator(_delay), BeforeValidator(_blank_is_none)]
+Moment = Annotated[
+    AwareDatetime | timedelta | None,
+    AfterValidator(_in_our_lives),
+    BeforeValidator(_moment),
+    BeforeValidator(_blank_is_none),
+]
 
 
 class Attachment(BaseModel):
@@ -97,7 +132,7 @@ class Attachment(BaseModel):
 
     filename: str | None = Field(default=None, max_length=255)
     content: bytes | None = Field(default=None, repr=False)
-    content_base64: Base64Bytes | None = Field(default=None, repr=False)
+    content_base64: Annotated[bytes | None, BeforeValidator(_base64)] = Field(default=None, repr=False)
     uri: str | None = None
     content_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")
 
