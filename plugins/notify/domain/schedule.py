@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 from pydantic import TypeAdapter, ValidationError
 
 from notify.exceptions import InvalidSchedule
@@ -26,6 +27,12 @@ LONGEST = timedelta(days=366)
 
 _DURATION = TypeAdapter(timedelta)
 
+#: croniter's H and R stand for a time by hash or at random, another one each time that it is asked.
+_HASHED = re.compile(r"(?<![a-z])[hr](?![a-z])", re.IGNORECASE)
+
+#: Where the search for a first time begins; it covers half a century, so that any day will do.
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -43,19 +50,30 @@ def parse_schedule(text: str) -> Schedule:
     """Read a cron expression, an Airflow preset or an ISO 8601 duration.
 
     :param text: e.g. ``*/3 * * * *``, ``@hourly``, ``PT3M``
-    :raises InvalidSchedule: it is none of these, or a duration outside one minute to one year
+    :raises InvalidSchedule: it is none of these, a time that never comes (``0 0 31 2 *``: Airflow would fail at its
+        next run, and the scheduler with it), or a duration outside one minute to one year
     """
-    expression = text.strip()
+    expression = " ".join(text.split())
     if expression.startswith("@"):
         return Schedule(cron=_preset(expression))
     if expression.upper().startswith("P"):
         return Schedule(every=_duration(expression))
-    if len(expression.split()) == 5 and croniter.is_valid(expression):
-        return Schedule(cron=expression)
+    if expression.isascii() and expression.count(" ") == 4 and croniter.is_valid(expression):
+        return Schedule(cron=_coming(expression))
     raise InvalidSchedule(
         f"{text!r} is no schedule. Write a cron expression of five fields (*/3 * * * *), "
         f"a preset ({', '.join(PRESETS)}) or an ISO 8601 duration (PT3M)."
     )
+
+
+def _coming(expression: str) -> str:
+    if _HASHED.search(expression):
+        raise InvalidSchedule(f"{expression!r} has an H or R, which Airflow cannot use. Write the time itself.")
+    try:
+        croniter(expression, _SOME_DAY).get_next(datetime)
+    except CroniterError:
+        raise InvalidSchedule(f"{expression!r} never comes. Check its day and month.") from None
+    return expression
 
 
 def _preset(expression: str) -> str:
