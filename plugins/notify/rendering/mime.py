@@ -11,10 +11,10 @@ import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.header import Header
-from email.utils import formataddr, make_msgid
+from email.utils import make_msgid
 from uuid import uuid4
 
-from notify.domain.address import Address
+from notify.domain.address import CONTROL, Address
 
 CRLF = b"\r\n"
 
@@ -124,13 +124,19 @@ def compose_headers(
 def text_header(name: str, value: str) -> bytes:
     """An unstructured header, encoded (RFC 2047) and folded.
 
-    :raises ValueError: the value has a line break
+    :raises ValueError: the value has a line break or another control character
     """
-    if "\n" in value or "\r" in value:
-        raise ValueError(f"{name} has a line break")
-    charset = "us-ascii" if value.isascii() else "utf-8"
+    if CONTROL.search(value):
+        raise ValueError(f"{name} has a line break or control character")
+    charset = "us-ascii" if _stands_as_it_is(value) else "utf-8"
     folded = Header(value, charset, maxlinelen=76, header_name=name).encode(linesep="\r\n")
     return f"{name}: {folded}\r\n".encode("ascii")
+
+
+def _stands_as_it_is(value: str) -> bool:
+    """Whether a text needs no encoding: ASCII, nothing that looks encoded, and every piece short enough to fold."""
+    plain = value.isascii() and "=?" not in value and "  " not in value and value == value.strip()
+    return plain and max(map(len, value.split(" "))) <= LINE - len("Subject: ")
 
 
 def address_header(name: str, addresses: Iterable[Address]) -> bytes:
@@ -144,8 +150,15 @@ def address_header(name: str, addresses: Iterable[Address]) -> bytes:
 
 
 def mailbox(address: Address) -> str:
-    """A mailbox as it stands in a header, its display name encoded (RFC 2047)."""
-    if address.mailbox.isascii():
-        return formataddr((address.name, address.mailbox))
-    name = formataddr((address.name, "x")).removesuffix("<x>") if address.name else ""
-    return f"{name}<{address.mailbox}>" if name else address.mailbox
+    """A mailbox as it stands in a header, its display name encoded (RFC 2047) and folded.
+
+    :raises ValueError: a line break or another control character
+    """
+    if CONTROL.search(address.name + address.mailbox):
+        raise ValueError("an address has a line break or control character")
+    if not address.name:
+        return address.mailbox
+    if address.name.isascii() and "=?" not in address.name and len(str(address)) <= LINE - 5:
+        return str(address)
+    name = Header(address.name, "utf-8", maxlinelen=76, header_name="To").encode(linesep="\r\n")
+    return f"{name}\r\n <{address.mailbox}>"
