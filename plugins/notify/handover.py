@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from notify.domain.address import parse_address
+from notify.domain.address import CONTROL, parse_address
 from notify.domain.message import MOST_RECIPIENTS_OF_ONE_MAIL, Draft, RecipientRole, moment_after, read_draft
 from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFieldMissing, TemplateNotFound
 from notify.rendering import mime
@@ -152,7 +152,7 @@ class _Door:
         except ValueError as error:
             self._fault("reply_to", str(error))
             return None
-        return mime.mailbox(address)
+        return str(address)  # encoded when it leaves, as the sender's own is
 
     def _times(self) -> tuple[datetime, datetime | None]:
         now = outbox.now(self.connection)
@@ -188,7 +188,7 @@ class _Door:
 
     def _render_anew(self, language: str | None, timezone: str, reader: Receiver | None) -> Rendered | None:
         try:
-            return library(self.settings.templates).render(
+            letter = library(self.settings.templates).render(
                 self.draft.template or PLAIN_KIND,
                 language=language,
                 timezone=timezone,
@@ -201,6 +201,10 @@ class _Door:
             if fault not in self.faults:
                 self.faults.append(fault)
             return None
+        if not CONTROL.search(letter.subject):
+            return letter
+        self._fault("subject" if self.draft.template is None else "data", "puts a control character into the subject")
+        return None
 
     def _field_of(self, error: TemplateError) -> str:
         if isinstance(error, TemplateFieldMissing):

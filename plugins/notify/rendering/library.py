@@ -136,7 +136,7 @@ class TemplateLibrary:
         name = f"{folder}/{_SUBJECT}"
         if not self._has(name):
             raise TemplateBroken(f"{name} is missing. Add it: a message needs a subject.")
-        return " ".join(run(self._environment, name, context).split())
+        return _carried(name, " ".join(run(self._environment, name, context).split()))
 
     def _html(self, folder: str, context: Mapping[str, Any], *, house: bool) -> str | None:
         name = f"{folder}/{_HTML}"
@@ -152,7 +152,7 @@ class TemplateLibrary:
         name = f"{folder}/{_TEXT}"
         if self._has(name):
             layout = self._layout(_TEXT, context, house=house)
-            return html.tidy(run(self._environment, name, {**context, "layout": layout})) + "\n"
+            return _carried(name, html.tidy(run(self._environment, name, {**context, "layout": layout}))) + "\n"
         try:
             return html.to_text(page or "") + "\n"
         except RecursionError as error:
@@ -166,6 +166,15 @@ class TemplateLibrary:
         own = f"{HOUSE}/{context['language']}/{body}"
         # A kind may come in more languages than the house; a greeting in English is better than no mail.
         return own if self._has(own) else f"{HOUSE}/{FALLBACK}/{body}"
+
+
+def _carried(name: str, text: str) -> str:
+    """The text, if there are bytes for it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TemplateError(f"{name}: the data has a character that no mail can carry: {error}.") from error
+    return text
 
 
 def _folders(parent: Path) -> list[str]:
