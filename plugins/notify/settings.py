@@ -230,5 +230,6 @@ def _addresses_for_message_ids(sender: str) -> Iterator[str]:
         with suppress(ConfigurationError):
             yield str(_extras(found).get("from_email") or "")
         yield found.login or ""
+    page = variable("notify_base_url")
     with suppress(ValueError):
-        yield f"x@{urlsplit(variable('notify_base_url')).hostname or ''}"
+        yield f"x@{urlsplit(page).hostname or ''}"
