@@ -16,6 +16,8 @@ from airflow.sdk import BaseOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from notify.drain import DrainResult
+
 log = logging.getLogger(__name__)
 
 #: Where the listener writes the pools' slots into a run's conf.
@@ -47,6 +49,18 @@ class NotificationsOperator(BaseOperator):
 
         :returns: what the run did, see :class:`notify.drain.DrainResult`
         """
+        from notify.exceptions import SenderFault
+
+        try:
+            result = self._drain(context)
+        except SenderFault as fault:
+            log.error("%s cannot send: %s", self.sender, fault.cause)  # noqa: TRY400 - the cause is meant, not where
+            log.error("What to do: %s Until then its messages wait; none is charged.", fault.remedy)  # noqa: TRY400
+            raise
+        log.info("%s", result.summary)
+        return asdict(result)
+
+    def _drain(self, context: Context) -> DrainResult:
         from notify import settings
         from notify.channels import channel_for
         from notify.drain import Drainer
@@ -64,9 +78,7 @@ class NotificationsOperator(BaseOperator):
             run_id=run.run_id,
         )
         with _polite_interrupt(self._stop):
-            result = drainer.run()
-        log.info("%s", result.summary)
-        return asdict(result)
+            return drainer.run()
 
     def on_kill(self) -> None:
         """Finish what has begun, release the rest."""

@@ -151,6 +151,7 @@ class SendMessageOperator(BaseOperator):
         try:
             handed_over = enqueue(origin=origin, **fields)
         except InvalidMessage as error:
+            log.error("%s", error)  # noqa: TRY400 - the faults are meant, not where they were found
             raise AirflowFailException(str(error)) from error  # trying again cannot help
         for message in handed_over.messages:
             state = "was handed over before" if handed_over.duplicate else "handed over"
