@@ -54,8 +54,8 @@ def upgrade() -> None:
         sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column("uri", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("num_nonnulls(content, uri) = 1", name="attachments_one_place_check"),
-        sa.CheckConstraint("octet_length(sha256) = 32", name="attachments_sha256_check"),
+        sa.CheckConstraint("num_nonnulls(content, uri) = 1", name=op.f("attachments_one_place_check")),
+        sa.CheckConstraint("octet_length(sha256) = 32", name=op.f("attachments_sha256_check")),
         sa.PrimaryKeyConstraint("sha256", name="attachments_pkey"),
         schema=SCHEMA,
     )
@@ -109,7 +109,9 @@ def upgrade() -> None:
         sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("supervisor", sa.Text(), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("login <> '' and position('@' in login) = 0 and login !~ '[;,]'", name="people_login_check"),
+        sa.CheckConstraint(
+            "login <> '' and position('@' in login) = 0 and login !~ '[;,]'", name=op.f("people_login_check")
+        ),
         sa.ForeignKeyConstraint(
             ["supervisor"],
             ["notify.people.login"],
@@ -176,21 +178,23 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("refusals", sa.Integer(), server_default="0", nullable=False),
-        sa.CheckConstraint("guarantee in ('at_least_once','at_most_once')", name="messages_guarantee_check"),
-        sa.CheckConstraint("priority in ('urgent','normal','bulk')", name="messages_priority_check"),
-        sa.CheckConstraint("status <> 'uncertain' or guarantee = 'at_most_once'", name="messages_uncertain_check"),
+        sa.CheckConstraint("guarantee in ('at_least_once','at_most_once')", name=op.f("messages_guarantee_check")),
+        sa.CheckConstraint("priority in ('urgent','normal','bulk')", name=op.f("messages_priority_check")),
+        sa.CheckConstraint(
+            "status <> 'uncertain' or guarantee = 'at_most_once'", name=op.f("messages_uncertain_check")
+        ),
         sa.CheckConstraint(
             "status in ('queued','sending','sent','delivered','undelivered','failed','uncertain','held','cancelled','suppressed','expired')",
-            name="messages_status_check",
+            name=op.f("messages_status_check"),
         ),
         sa.CheckConstraint(
             "status not in ('sent','delivered','undelivered') or sent_at is not null",
-            name="messages_sent_at_check",
+            name=op.f("messages_sent_at_check"),
         ),
         sa.CheckConstraint(
-            "(idempotency_key is null) = (idempotency_index is null)", name="messages_idempotency_check"
+            "(idempotency_key is null) = (idempotency_index is null)", name=op.f("messages_idempotency_check")
         ),
-        sa.CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0", name="messages_counts_check"),
+        sa.CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0", name=op.f("messages_counts_check")),
         sa.ForeignKeyConstraint(["content_id"], ["notify.contents.id"], name="messages_content_id_fkey"),
         sa.PrimaryKeyConstraint("id", name="messages_pkey"),
         sa.UniqueConstraint(
@@ -248,10 +252,10 @@ def upgrade() -> None:
         sa.Column("response", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "outcome in ('accepted','temporary','permanent','in_doubt','sender_fault')",
-            name="attempts_outcome_check",
+            name=op.f("attempts_outcome_check"),
         ),
-        sa.CheckConstraint("(ended_at is null) = (outcome is null)", name="attempts_ended_check"),
-        sa.CheckConstraint("ended_at is null or begun_at is not null", name="attempts_begun_check"),
+        sa.CheckConstraint("(ended_at is null) = (outcome is null)", name=op.f("attempts_ended_check")),
+        sa.CheckConstraint("ended_at is null or begun_at is not null", name=op.f("attempts_begun_check")),
         sa.ForeignKeyConstraint(["drain_id"], ["notify.drains.id"], name="attempts_drain_id_fkey"),
         sa.ForeignKeyConstraint(
             ["message_id"], ["notify.messages.id"], name="attempts_message_id_fkey", ondelete="CASCADE"
@@ -321,9 +325,9 @@ def upgrade() -> None:
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "outcome in ('pending','accepted','temporary','permanent','in_doubt')",
-            name="recipients_outcome_check",
+            name=op.f("recipients_outcome_check"),
         ),
-        sa.CheckConstraint("role in ('to','cc','bcc')", name="recipients_role_check"),
+        sa.CheckConstraint("role in ('to','cc','bcc')", name=op.f("recipients_role_check")),
         sa.ForeignKeyConstraint(
             ["message_id"], ["notify.messages.id"], name="recipients_message_id_fkey", ondelete="CASCADE"
         ),
