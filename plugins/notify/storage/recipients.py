@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
-from notify.domain.address import Address, parse_address
+from notify.domain.address import CONTROL, Address, parse_address
 from notify.domain.message import Draft, RecipientRole
 from notify.domain.person import Person
 from notify.exceptions import Fault
@@ -58,7 +58,7 @@ class _Book:
     """The people and groups behind the names of one message, read at once."""
 
     def __init__(self, connection: Connection, names: Iterable[str]) -> None:
-        logins = {name for name in names if "@" not in name}
+        logins = {name for name in names if "@" not in name and not CONTROL.search(name)}  # no text may hold NUL
         self.people = people.find(connection, logins) if logins else {}
         self.groups = people.members(connection, logins) if logins else {}
 
