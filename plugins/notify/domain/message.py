@@ -204,7 +204,7 @@ class Draft(BaseModel):
     expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
     idempotency_key: Text = Field(default=None, max_length=500)
 
-    @field_validator("subject", "reply_to", "case_id", "idempotency_key")
+    @field_validator("subject", "reply_to", "case_id", "case_url", "idempotency_key")
     @classmethod
     def _header_text(cls, value: str | None) -> str | None:
         return None if value is None else _one_line(value)
