@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from airflow.sdk import DAG, Param
 
+from notify.domain.message import Guarantee, Priority
 from notify.operators import SendMessageOperator
 from notify.operators.send_message import FIELDS, from_param
 from notify.schedules import TAG
@@ -19,9 +22,9 @@ and its log names every fault.
 """
 
 
-def names(title: str, description: str) -> Param:
-    """Recipients: one string, or a list in JSON."""
-    return Param("", title=title, description=description, type=["string", "array", "null"], items={"type": "string"})
+def names(title: str, description: str, **schema: object) -> Param:
+    """Recipients: a list, one a line in the form; or one string."""
+    return Param(None, title=title, description=description, type=["null", "string", "array"], **schema)
 
 
 def text(title: str, description: str, *, default: str | None = None, **schema: object) -> Param:
@@ -29,62 +32,58 @@ def text(title: str, description: str, *, default: str | None = None, **schema: 
     return Param(default, title=title, description=description, type=["null", "string"], **schema)
 
 
-def flag(title: str, description: str, *, default: bool) -> Param:
+def flag(title: str, description: str, *, default: bool, **schema: object) -> Param:
     """Yes or no."""
-    return Param(default, title=title, description=description, type="boolean")
+    return Param(default, title=title, description=description, type="boolean", **schema)
 
+
+def choice(title: str, description: str, values: type[StrEnum], default: StrEnum, **schema: object) -> Param:
+    """One of a few."""
+    names = [value.value for value in values]
+    return Param(default.value, title=title, description=description, type="string", enum=names, **schema)
+
+
+MORE = {"section": "More recipients"}
+SENDING = {"section": "Sending"}
+CASE = {"section": "Case"}
+TEMPLATE = {"section": "Template"}
 
 PARAMS = {
-    "recipient": names("Recipients", "Addresses, logins or groups; separated by semicolons or commas"),
+    "recipient": names("Recipients", "Addresses, logins or groups; one a line, or separated by semicolons"),
     "subject": text("Subject", "One line; not needed with a template"),
     "message": text("Message", "Plain text, or HTML if the switch below is on", format="multiline"),
     "html": flag("The message is HTML", "Otherwise it is plain text", default=False),
-    "cc": names("Cc", "Copy to; makes it one mail to all"),
-    "bcc": names("Bcc", "Blind copy to; makes it one mail to all"),
-    "one_mail": flag("One mail to all", "Otherwise each recipient gets a mail of their own", default=False),
-    "template": text("Template", "Kind of template, instead of subject and message", section="Template"),
-    "data": Param(
-        None,
-        title="Data",
-        description="Fields of the template",
-        type=["object", "null"],
-        section="Template",
-    ),
-    "add_template": flag("House template", "Wrap the message in the house template", default=True),
     "language": text("Language", "en, pl, sk …; empty: the reader's, else en"),
-    "sender": text("Sender", "One of notify_senders; empty: the first", section="Sending"),
-    "reply_to": text("Reply to", "Address for answers", section="Sending"),
     "attachments": Param(
         None,
         title="Attachments",
         description='List of {"filename", "content_base64"} or {"uri"}',
-        type=["array", "null"],
+        type=["null", "array"],
         items={"type": ["object", "string"]},
-        section="Sending",
     ),
-    "case_id": text("Case", "What the message is about", section="Case"),
-    "case_url": text("Case URL", "Where the case can be looked at", section="Case"),
-    "add_case_id_to_subject": flag("Case in subject", "Put [case] in front of the subject", default=True),
-    "add_url": flag("Link the case", "If the case's URL is known", default=True),
-    "priority": Param(
-        "normal",
-        title="Priority",
-        description="bulk uses at most 80 % of an hour's slots",
-        type="string",
-        enum=["urgent", "normal", "bulk"],
-        section="Sending",
+    "cc": names("Cc", "Copy to; makes it one mail to all", **MORE),
+    "bcc": names("Bcc", "Blind copy to; makes it one mail to all", **MORE),
+    "one_mail": flag("One mail to all", "Otherwise each recipient gets a mail of their own", default=False, **MORE),
+    "template": text("Template", "Kind of template, instead of subject and message", **TEMPLATE),
+    "data": Param(None, title="Data", description="Fields of the template", type=["null", "object"], **TEMPLATE),
+    "add_template": flag("House template", "Wrap the message in the house template", default=True, **TEMPLATE),
+    "case_id": text("Case", "What the message is about", **CASE),
+    "case_url": text("Case URL", "Where the case can be looked at", **CASE),
+    "add_case_id_to_subject": flag("Case in subject", "Put [case] in front of the subject", default=True, **CASE),
+    "add_url": flag("Link the case", "If the case's URL is known", default=True, **CASE),
+    "sender": text("Sender", "One of notify_senders; empty: the first", **SENDING),
+    "reply_to": text("Reply to", "Address for answers; empty: the sender's", **SENDING),
+    "priority": choice("Priority", "bulk uses at most 80 % of an hour's slots", Priority, Priority.NORMAL, **SENDING),
+    "guarantee": choice(
+        "Guarantee",
+        "What happens when the server's answer is lost: send again, or never send twice",
+        Guarantee,
+        Guarantee.AT_LEAST_ONCE,
+        **SENDING,
     ),
-    "guarantee": Param(
-        "at_least_once",
-        title="Guarantee",
-        description="What happens when the server's answer is lost: send again, or never send twice",
-        type="string",
-        enum=["at_least_once", "at_most_once"],
-        section="Sending",
-    ),
-    "send_after": text("Send after", "A time with its zone, or a delay such as PT2H", section="Sending"),
-    "expires_after": text("Expires after", "Likewise; then it is not sent any more", section="Sending"),
-    "idempotency_key": text("Idempotency key", "Handing over the same key again adds nothing", section="Sending"),
+    "send_after": text("Send after", "A time with its zone, or a delay such as PT2H", **SENDING),
+    "expires_after": text("Expires after", "Likewise; then it is not sent any more", **SENDING),
+    "idempotency_key": text("Idempotency key", "Handing over the same key again adds nothing", **SENDING),
 }
 
 with DAG(
