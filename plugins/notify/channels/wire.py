@@ -22,8 +22,8 @@ _LINE = 78
 #: The longest name that is written as it is; encoded words can be folded, a quoted string cannot.
 _PIECE = 60
 
-#: Escaped characters of a file name in one line of a continued parameter (RFC 2231, 3).
-_ESCAPES = 18
+#: Characters of an escaped file name in one line of a continued parameter (RFC 2231, 3).
+_ESCAPED_LINE = 54
 
 #: Base64 characters in a line (RFC 2045, 6.8).
 _BASE64_LINE = 76
@@ -141,10 +141,15 @@ def _media_type(text: str) -> str:
 def _filename(name: str) -> str:
     if _PLAIN_FILENAME.match(name):
         return f'{_FOLD}filename="{name}"'
-    escaped = quote(name, safe="", errors="replace")
-    pieces = re.findall(rf"(?:%..|[^%]){{1,{_ESCAPES}}}", escaped) or [""]
+    pieces = [""]
+    for letter in name:
+        escaped = quote(letter, safe="", errors="replace")
+        # A letter of several bytes stays in one piece: readers decode each by itself, the standard library among them.
+        if len(pieces[-1] + escaped) > _ESCAPED_LINE:
+            pieces.append("")
+        pieces[-1] += escaped
     if len(pieces) == 1:
-        return f"{_FOLD}filename*=utf-8''{escaped}"
+        return f"{_FOLD}filename*=utf-8''{pieces[0]}"
     pieces[0] = f"utf-8''{pieces[0]}"
     return ";".join(f"{_FOLD}filename*{number}*={piece}" for number, piece in enumerate(pieces))
 
