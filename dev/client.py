@@ -118,8 +118,7 @@ class AirflowClient:
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """What a task logged."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
-        events = self.api("GET", path)["content"]
-        return "\n".join(str(event.get("event", event)) if isinstance(event, dict) else str(event) for event in events)
+        return "\n".join(map(_log_line, self.api("GET", path)["content"]))
 
     def set_pool(self, name: str, slots: int) -> None:
         """Give a pool another number of slots, as an admin does on the Pools page."""
@@ -143,3 +142,11 @@ class AirflowClient:
                 "Delete that file and start again: Airflow generates another password.",
             )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _log_line(event: Any) -> str:
+    """One entry of a task's log; Airflow keeps an exception's text apart from it."""
+    if not isinstance(event, dict):
+        return str(event)
+    errors = [f"{error.get('exc_type')}: {error.get('exc_value')}" for error in event.get("error_detail") or ()]
+    return "\n".join([str(event.get("event", "")), *errors])
