@@ -20,7 +20,7 @@ import sqlalchemy as sa  # noqa: E402
 from sqlalchemy.engine import URL, Connection, Engine  # noqa: E402
 
 from dev.postgres import Postgres  # noqa: E402
-from notify.settings import HandOverSettings  # noqa: E402
+from notify.settings import HandOverSettings, SenderIdentity  # noqa: E402
 from notify.storage import schema  # noqa: E402
 from notify.storage.engine import normal_url  # noqa: E402
 
@@ -98,5 +98,5 @@ def hand_over_settings() -> HandOverSettings:
     return HandOverSettings(
         senders=("smtp_default", "smtp_second"),
         templates=CHECKOUT / "include" / "templates",
-        message_id_domain=lambda _sender: "example.com",
+        identity=lambda _sender: SenderIdentity("example.com"),
     )

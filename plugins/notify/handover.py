@@ -84,6 +84,7 @@ class _Common:
     """What all messages of one hand-over share."""
 
     sender: str
+    domain: str
     reply_to: str | None
     files: Sequence[File]
     not_before: datetime
@@ -98,6 +99,7 @@ class _Door:
         self.draft = draft
         self.settings = settings
         self.faults = faults
+        self._site_name: str | None = None
         self._rendered: dict[object, Rendered | None] = {}
         self._bodies: dict[Rendered, mime.Body] = {}
 
@@ -108,6 +110,8 @@ class _Door:
         """
         receivers = resolve(self.connection, self.draft, self.faults)
         sender = self._sender()
+        identity = self.settings.identity(sender)
+        self._site_name = identity.name
         reply_to = self._reply_to()
         files = fetch(self.draft.attachments, self.settings.attachment_sources, self.faults)
         times = self._times()
@@ -115,8 +119,9 @@ class _Door:
         # Rendered even where nobody was found: a template's faults belong in the same error.
         letters = [self._render(envelope) for envelope in envelopes or [()]]
         self._raise_faults()
+        common = _Common(sender, identity.domain, reply_to, files, *times)
         new = [
-            self._message(envelope, letter, _Common(sender, reply_to, files, *times))
+            self._message(envelope, letter, common)
             for envelope, letter in zip(envelopes, letters, strict=True)
             if letter is not None
         ]
@@ -222,6 +227,7 @@ class _Door:
                 "message": self.draft.message or "",
                 "html": self.draft.html,
                 "case": case,
+                "site_name": self._site_name,
             }
         recipient = None
         if reader is not None and not self.draft.to_all:
@@ -231,7 +237,7 @@ class _Door:
                 "address": reader.address.mailbox,
                 "login": reader.person.login if reader.person else None,
             }
-        return {"case": case, "recipient": recipient, **self.draft.data}
+        return {"case": case, "recipient": recipient, "site_name": self._site_name, **self.draft.data}
 
     def _case_url(self) -> str | None:
         if not self.draft.add_url or self.draft.case_id is None:
@@ -244,7 +250,7 @@ class _Door:
         subject = self._subject(letter)
         body = self._body(letter)
         boundary = mime.new_boundary() if common.files else None
-        message_id = mime.new_message_id(self._domain(common.sender))
+        message_id = mime.new_message_id(common.domain)
         headers = mime.compose_headers(
             message_id=message_id,
             subject=subject,
@@ -284,11 +290,6 @@ class _Door:
         if letter not in self._bodies:
             self._bodies[letter] = mime.compose_body(letter.text, letter.html)
         return self._bodies[letter]
-
-    def _domain(self, sender: str) -> str:
-        if not hasattr(self, "_known_domain"):
-            self._known_domain = self.settings.message_id_domain(sender)
-        return self._known_domain
 
     def _check_sizes(self, new: Iterable[NewMessage], files: Sequence[File]) -> None:
         largest = max((message.size for message in new), default=0)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +159,18 @@ def templates_root() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class SenderIdentity:
+    """What readers see of a sender.
+
+    :param domain: the right side of its Message-IDs
+    :param name: the name at the head of the house template; None for the template's own
+    """
+
+    domain: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HandOverSettings:
     """What hand-over needs to know.
 
@@ -169,7 +181,7 @@ class HandOverSettings:
     :param attachment_sources: URI prefixes that attachments may be fetched from
     :param attachment_store: object storage URI to keep attachments below, None for the outbox itself
     :param largest: bytes that a message may have, attachments included
-    :param message_id_domain: the right side of new Message-IDs for a sender
+    :param identity: what readers see of a sender
     """
 
     senders: tuple[str, ...]
@@ -179,7 +191,7 @@ class HandOverSettings:
     attachment_sources: tuple[str, ...] = ()
     attachment_store: str | None = None
     largest: int = LARGEST_MESSAGE
-    message_id_domain: Callable[[str], str] = lambda _sender: socket.getfqdn()
+    identity: Callable[[str], SenderIdentity] = lambda _sender: SenderIdentity(socket.getfqdn())
 
     def url_of_case(self, case_id: str) -> str | None:
         """Where a case can be looked at, None if nobody has said."""
@@ -198,7 +210,7 @@ def hand_over_settings() -> HandOverSettings:
         case_url=variable("notify_case_url"),
         attachment_sources=_attachment_sources(),
         attachment_store=variable("notify_attachment_store") or None,
-        message_id_domain=message_id_domain,
+        identity=sender_identity,
     )
 
 
@@ -213,23 +225,29 @@ def _attachment_sources() -> tuple[str, ...]:
     return tuple(prefixes)
 
 
-def message_id_domain(sender: str) -> str:
-    """The domain for a sender's Message-IDs: of its address, else of ``notify_base_url``, else this host's name."""
+def sender_identity(sender: str) -> SenderIdentity:
+    """What a sender's connection says of it; without a domain there, ``notify_base_url`` or this host's name."""
+    found = connection(sender)
+    extras: dict[str, Any] = {}
+    # What is wrong with a sender's extras or address is told where it is used; here only clean ones are of use.
+    with suppress(ConfigurationError):
+        extras = _extras(found) if found is not None else {}
+    addresses = [str(extras.get("from_email") or ""), (found.login or "") if found else "", _address_of_page()]
+    name = str(extras.get("from_name") or "").strip()
+    return SenderIdentity(_first_domain(addresses) or socket.getfqdn(), name or None)
+
+
+def _first_domain(addresses: Iterable[str]) -> str | None:
     from notify.domain.address import parse_address
 
-    # What is wrong with a sender's address is told where it is used: a Message-ID only needs a domain, and a clean one.
-    for written in _addresses_for_message_ids(sender):
+    for written in addresses:
         with suppress(ValueError):
             return parse_address(written).domain
-    return socket.getfqdn()
+    return None
 
 
-def _addresses_for_message_ids(sender: str) -> Iterator[str]:
-    found = connection(sender)
-    if found is not None:
-        with suppress(ConfigurationError):
-            yield str(_extras(found).get("from_email") or "")
-        yield found.login or ""
+def _address_of_page() -> str:
     page = variable("notify_base_url")
     with suppress(ValueError):
-        yield f"x@{urlsplit(page).hostname or ''}"
+        return f"x@{urlsplit(page).hostname or ''}"
+    return ""
