@@ -18,7 +18,7 @@ PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / 
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 #: Named in a page as something that a reader must put in.
-PLACEHOLDERS = {"FILE.csv|json": "people.csv", "ID": "1"}
+PLACEHOLDERS = {"ID": "1"}
 
 
 def code(text: str) -> str:

@@ -49,13 +49,13 @@ class NotificationsOperator(BaseOperator):
 
         :returns: what the run did, see :class:`notify.drain.DrainResult`
         """
-        from notify.exceptions import SenderFault
+        from notify.exceptions import NotifyError
 
         try:
             result = self._drain(context)
-        except SenderFault as fault:
-            log.error("%s cannot send: %s", self.sender, fault.cause)  # noqa: TRY400 - the cause is meant, not where
-            log.error("What to do: %s Until then its messages wait; none is charged.", fault.remedy)  # noqa: TRY400
+        except NotifyError as error:
+            # Airflow's log page keeps an exception's text apart; cause and remedy belong where people look first.
+            log.error("%s: nothing more is sent, its messages wait. %s", self.sender, error)  # noqa: TRY400
             raise
         log.info("%s", result.summary)
         return asdict(result)

@@ -143,16 +143,19 @@ class SendMessageOperator(BaseOperator):
         from airflow.sdk.exceptions import AirflowFailException
 
         from notify import enqueue
-        from notify.exceptions import InvalidMessage
+        from notify.exceptions import InvalidMessage, NotifyError
 
         origin = origin_of(context)
         fields = {name: getattr(self, name) for name in FIELDS}
         fields["idempotency_key"] = self.idempotency_key or key_of(origin)
         try:
             handed_over = enqueue(origin=origin, **fields)
-        except InvalidMessage as error:
-            log.error("%s", error)  # noqa: TRY400 - the faults are meant, not where they were found
-            raise AirflowFailException(str(error)) from error  # trying again cannot help
+        except NotifyError as error:
+            # Airflow's log page keeps an exception's text apart; what is wrong belongs where people look first.
+            log.error("%s", error)  # noqa: TRY400
+            if isinstance(error, InvalidMessage):
+                raise AirflowFailException(str(error)) from error  # trying again cannot help
+            raise
         for message in handed_over.messages:
             state = "was handed over before" if handed_over.duplicate else "handed over"
             log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
