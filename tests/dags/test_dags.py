@@ -1,0 +1,277 @@
+"""The DAGs as Airflow's DAG processor sees them, with no connection, Variable or database unless a test sets one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from notify.domain.message import read_draft
+from notify.operators.send_message import FIELDS, SendMessageOperator
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DAGS = CHECKOUT / "dags"
+
+VARIABLE = "AIRFLOW_VAR_NOTIFY_SCHEDULE_NOTIFICATIONS"
+
+
+def parse() -> dict[str, DAG]:
+    """All DAGs, parsed anew; an import error fails the test."""
+    bag = DagBag(DAGS)
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+def notifications() -> DAG:
+    """The DAG Notifications, parsed anew."""
+    return parse()["Notifications"]
+
+
+def serialized(dag: DAG) -> SerializedDAG:
+    """The DAG as the scheduler gets it: through JSON and back."""
+    return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+
+# --- What is there ---------------------------------------------------------------------------------------------------
+
+
+def test_dag_ids() -> None:
+    """Exactly the documented DAGs are there."""
+    assert set(parse()) == {"Notifications", "SendMessage"}
+
+
+def test_notifications() -> None:
+    """Notifications runs every three minutes, catches nothing up, and lets runs overlap."""
+    dag = serialized(notifications())
+    assert dag.timetable.summary == "*/3 * * * *"
+    assert not dag.catchup
+    assert dag.max_active_runs == 16
+    assert dag.tags == {"notify"}
+    assert "messages per rolling hour" in (dag.doc_md or "")
+
+
+def test_send_message() -> None:
+    """SendMessage runs only when it is triggered, many at a time."""
+    dag = serialized(parse()["SendMessage"])
+    assert not dag.timetable.can_be_scheduled
+    assert not dag.catchup
+    assert dag.max_active_runs == 64
+    assert dag.tags == {"notify"}
+    assert set(dag.task_dict) == {"SendMessage"}
+
+
+def test_one_task_for_each_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sender has one task, in the pool of its name, never two at once, and never retried."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SENDERS", '["smtp_default", "smtp-second.site"]')
+    for dag in (notifications(), serialized(notifications())):
+        assert [task.task_id for task in dag.tasks] == ["smtp_default", "smtp-second.site"]
+        for task in dag.tasks:
+            assert task.pool == task.task_id
+            assert task.max_active_tis_per_dag == 1
+            assert task.retries == 0
+            assert task.task_type == "NotificationsOperator"
+            assert not task.upstream_task_ids
+        assert [task.sender for task in dag.tasks] == ["smtp_default", "smtp-second.site"]
+
+
+def test_tasks_are_known_to_the_listener() -> None:
+    """The listener looks for this DAG and this operator by name: a rename must reach it."""
+    from notify.listeners import hourly_limits
+    from notify.operators import notifications as operators
+
+    dag = notifications()
+    assert dag.dag_id == hourly_limits.DAG_ID
+    assert {task.task_type for task in dag.tasks} == {hourly_limits.OPERATOR}
+    assert hourly_limits.CONF_KEY == operators.LIMITS
+
+
+def test_parsing_loads_no_database(tmp_path: Path) -> None:
+    """Parsing needs no connection, no Variable and no database, and loads no part of ours that would."""
+    script = (
+        "import sys; from airflow.dag_processing.dagbag import DagBag; before = set(sys.modules); "
+        f"bag = DagBag({str(DAGS)!r}); assert not bag.import_errors; assert len(bag.dags) == 2; "
+        "print('NEW', *set(sys.modules) - before)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    environment |= {
+        "PYTHONPATH": str(CHECKOUT / "plugins"),
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/nowhere/airflow.db",
+    }
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    new = set(done.stdout.partition("NEW")[2].split())
+    assert "notify.operators" in new
+    assert not {name.partition(".")[0] for name in new} & {"psycopg", "lxml", "premailer", "alembic"}
+    assert not {"notify.storage", "notify.rendering", "notify.handover", "notify.drain"} & new
+
+
+# --- Schedules that admins edit --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "summary"),
+    [("*/10 8-17 * * mon-fri", "*/10 8-17 * * mon-fri"), ("@hourly", "0 * * * *"), ("  5 * * * * ", "5 * * * *")],
+)
+def test_schedule_by_cron(monkeypatch: pytest.MonkeyPatch, value: str, summary: str) -> None:
+    """A cron expression or a preset in the Variable is the DAG's schedule."""
+    monkeypatch.setenv(VARIABLE, value)
+    dag = serialized(notifications())
+    assert dag.timetable.summary == summary
+    assert dag.tags == {"notify"}
+
+
+def test_schedule_by_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A duration in the Variable is the time from one run to the next."""
+    monkeypatch.setenv(VARIABLE, "PT3M")
+    timetable = serialized(notifications()).timetable
+    assert timetable.summary == str(timedelta(minutes=3))
+
+
+def test_schedule_in_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules mean the time of the zone that is set."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_TIMEZONE", "Europe/Warsaw")
+    timetable = serialized(notifications()).timetable
+    assert timetable.serialize()["timezone"] == "Europe/Warsaw"
+
+
+@pytest.mark.parametrize("value", ["soon", "0 0 31 2 *", "* * * * * *", "@once", "PT1S", "P1000Y", "R * * * *", "`**#"])
+def test_schedule_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Nonsense in the Variable keeps the default schedule, and the DAG says so in its tags and its text."""
+    monkeypatch.setenv(VARIABLE, value)
+    dag = serialized(notifications())
+    assert dag.timetable.summary == "*/3 * * * *"
+    assert dag.tags == {"notify", "invalid-schedule"}
+    assert "`notify_schedule_notifications` cannot be used" in (dag.doc_md or "")
+    assert value in (dag.doc_md or "")
+    assert "The default `*/3 * * * *` applies" in (dag.doc_md or "")
+
+
+@pytest.mark.parametrize("value", ["Mars/Olympus", "UTC+25", "../.."])
+def test_timezone_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Nonsense in notify_timezone keeps UTC and the schedule, and the DAG says so."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_TIMEZONE", value)
+    monkeypatch.setenv(VARIABLE, "7 * * * *")
+    dag = serialized(notifications())
+    assert dag.timetable.summary == "7 * * * *"
+    assert dag.timetable.serialize()["timezone"] == "UTC"
+    assert dag.tags == {"notify", "invalid-schedule"}
+    assert f"`notify_timezone` is `{value}`" in (dag.doc_md or "")
+
+
+@pytest.mark.parametrize("value", ["smtp_default", "[]", '["a b"]', '["a/b"]', '["a", 5]', "[" * 100_000, "null"])
+def test_senders_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Nonsense in notify_senders keeps the default sender's task, and the DAG says so."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SENDERS", value)
+    dag = serialized(notifications())
+    assert list(dag.task_dict) == ["smtp_default"]
+    assert dag.tags == {"notify", "invalid-senders"}
+    assert "only `smtp_default` is served" in (dag.doc_md or "")
+
+
+# --- SendMessage's form ----------------------------------------------------------------------------------------------
+
+
+def send_message() -> DAG:
+    """The DAG SendMessage, parsed anew."""
+    return parse()["SendMessage"]
+
+
+def test_params_are_the_fields() -> None:
+    """The form asks for exactly the fields of a message."""
+    assert set(send_message().params) == set(FIELDS)
+
+
+def test_defaults_of_the_form_are_those_of_a_message() -> None:
+    """A form sent off as it is means the same as giving nothing but what was filled in."""
+    filled = {"recipient": "anna", "subject": "s", "message": "m"}
+    assert read_draft({**send_message().params.dump(), **filled}) == read_draft(filled)
+
+
+def test_defaults_are_those_of_the_operator() -> None:
+    """The form and the operator have the same defaults."""
+    operator = SendMessageOperator(task_id="x")
+    assert {name: getattr(operator, name) for name in FIELDS} == send_message().params.dump()
+
+
+#: What the form, TriggerDagRunOperator and the REST API may hand over in conf.
+GOOD = [
+    {"recipient": "anna; bob@example.com", "subject": "s", "message": "m"},
+    {"recipient": ["anna", "bob@example.com"], "cc": ["carl"], "bcc": "dora"},
+    {"recipient": "", "cc": None, "bcc": []},
+    {"data": {"a": [1, None, {"b": "c"}]}, "template": "welcome"},
+    {"data": None, "attachments": None, "case_url": None, "send_after": None},
+    {"attachments": [{"filename": "a", "content_base64": "YQ=="}, "s3://reports/a"]},
+    {"priority": "bulk", "guarantee": "at_most_once", "one_mail": True, "html": True},
+    {"send_after": "PT2H", "expires_after": "2027-01-31T08:00:00+01:00"},
+    {"message": "{{ conf }} {% raw %}"},
+]
+
+BAD = [
+    {"recipient": 5},
+    {"recipient": {"a": 1}},
+    {"priority": "loud"},
+    {"guarantee": None},
+    {"html": "perhaps"},
+    {"data": "text"},
+    {"attachments": "s3://reports/a"},
+    {"subject": 5},
+]
+
+
+def validated(conf: dict[str, Any]) -> dict[str, Any]:
+    """The params of a run with this conf, as Airflow validates them."""
+    params = send_message().params
+    params.update(conf)
+    values: dict[str, Any] = params.validate()
+    return values
+
+
+@pytest.mark.parametrize("conf", GOOD, ids=str)
+def test_params_accept(conf: dict[str, Any]) -> None:
+    """Strings, lists and nulls pass the form's check, and come out as they went in."""
+    assert validated(conf).items() >= conf.items()
+
+
+@pytest.mark.parametrize("conf", BAD, ids=str)
+def test_params_refuse(conf: dict[str, Any]) -> None:
+    """What no message can have is refused before a run is made."""
+    with pytest.raises(ParamValidationError):
+        validated(conf)
+
+
+def test_params_survive_serialization() -> None:
+    """The form that the UI shows has each field, its default and its description."""
+    params, shown = send_message().params, serialized(send_message()).params
+    assert shown.dump() == params.dump()
+    assert all(shown.get_param(name).description for name in FIELDS)
+    assert all(shown.get_param(name).schema["title"] for name in FIELDS)
+
+
+def test_callable_fields_survive_serialization() -> None:
+    """Fields that are callables are shown as such, and nothing of them changes from one parse to the next."""
+    first, second = (DagSerialization.to_dict(send_message()) for _ in range(2))
+    assert SerializedDagModel.hash(first) == SerializedDagModel.hash(second)
+    task = serialized(send_message()).task_dict["SendMessage"]
+    assert tuple(task.template_fields) == FIELDS
+    assert all("from_param" in str(getattr(task, name)) for name in FIELDS)
+    assert "0x" not in json.dumps(first)
+
+
+def test_notifications_does_not_change_by_itself() -> None:
+    """Parsing again makes no new version of the DAG."""
+    first, second = (SerializedDagModel.hash(DagSerialization.to_dict(notifications())) for _ in range(2))
+    assert first == second
