@@ -228,6 +228,7 @@ class _Run:
         self.reports: SimpleQueue[_Report] = SimpleQueue()
         self.workers: list[_Worker] = []
         self.threads: list[_Worker] = []
+        self.most = plan.channel.max_connections
         self.idle: deque[_Worker] = deque()
         self.reserved: deque[Claimed] = deque()
         self.settlements: list[Settlement] = []
@@ -249,6 +250,7 @@ class _Run:
                 window=self.plan.window,
                 lease=self.plan.lease,
             )
+        with self._transaction() as connection:  # of its own: it waits for living drains, and may block none of them
             recovered = drains.recover(connection, self.plan.sender)
             expired = drains.expire(connection, self.plan.sender)
             ready = drains.ready(connection, self.drain)
@@ -298,8 +300,8 @@ class _Run:
         settlements, self.settlements = self.settlements, []
         try:
             with self._transaction() as connection:
+                self._show_up(connection)
                 drains.settle(connection, self.drain.id, settlements)
-                self._renew(connection)
                 if go_on:
                     self._reserve(connection)
                 pairs = self._pairs() if go_on else []
@@ -314,9 +316,9 @@ class _Run:
         count = min(len(self.idle), len(self.reserved))
         return [(self.idle.popleft(), self.reserved.popleft()) for _ in range(count)]
 
-    def _give(self, worker: _Worker, claimed: Claimed, parcel: Parcel | None) -> None:
-        if parcel is None:  # erased while it waited
-            self._note(Settlement(claimed, Outcome(())))
+    def _give(self, worker: _Worker, claimed: Claimed, parcel: Parcel | Outcome) -> None:
+        if isinstance(parcel, Outcome):  # it cannot even be put together
+            self._note(Settlement(claimed, parcel))
             self.idle.append(worker)
             self.reports.put(_Report(worker))
         else:
@@ -330,7 +332,7 @@ class _Run:
             claimed = drains.claim(connection, self.drain, ahead - len(self.reserved))
             self.reserved.extend(claimed)
             self.exhausted = not claimed
-        while len(self.workers) < self.plan.channel.max_connections and len(self.reserved) > 2 * len(self.workers):
+        while len(self.workers) < self.most and len(self.reserved) > 2 * len(self.workers):
             self._start_worker()
 
     def _start_worker(self) -> None:
@@ -340,11 +342,14 @@ class _Run:
         self.threads.append(worker)
         worker.start()
 
-    def _renew(self, connection: Connection) -> None:
+    def _show_up(self, connection: Connection) -> None:
+        """Make sure, until the transaction ends, that nobody takes this run for dead; renew the lease in time."""
         now = time.monotonic()
         if now - self.renewed > self.plan.lease.total_seconds() / 3:
             drains.renew(connection, self.drain)
             self.renewed = now
+        else:
+            drains.keep(connection, self.drain)
 
     def _transaction(self) -> AbstractContextManager[Connection]:
         return transaction(self.engine, actor=self.actor)
@@ -389,6 +394,7 @@ class _Run:
         worker.tasks.put(None)
         self.workers.remove(worker)
         if self.workers:
+            self.most = len(self.workers)  # to knock again and again is how one gets blacklisted
             log.warning("%s: one session less: %s", self.plan.sender, fault.cause)
         else:
             self.fault = fault
@@ -436,6 +442,7 @@ class _Run:
             with self._transaction() as connection:
                 drains.renew(connection, self.drain)
         with self._transaction() as connection:
+            drains.keep(connection, self.drain)
             drains.settle(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += drains.release(connection, self.drain.id, reason)
@@ -448,6 +455,7 @@ class _Run:
         self.result.seconds = round(time.monotonic() - self.started, 3)
 
     def _count_queue(self, connection: Connection) -> None:
+        self.result.expired += drains.expire(connection, self.plan.sender)
         queue = drains.queue(connection, self.plan.sender)
         self.result.waiting = queue.due + queue.later
         if queue.due and not drains.ready(connection, self.drain):

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from notify.domain.conclusion import Conclusion, Tried, conclude
-from notify.domain.limit import DEFAULT_LIMIT, WINDOW, Allowance, Usage, allowance
+from notify.domain.limit import DEFAULT_LIMIT, WINDOW, Allowance, Usage, allowance, bulk_limit
 from notify.domain.message import Guarantee, Priority
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.parcel import Addressee, Enclosure, Parcel
 from notify.domain.status import Status
-from notify.exceptions import LeaseLost, SenderFault
+from notify.exceptions import ConfigurationError, LeaseLost, SenderFault
 from notify.storage.attachments import read_stored
 
 #: A drain that has not shown itself for so long is taken for dead; it shows itself every third of it.
@@ -90,6 +90,7 @@ _START = sa.text("""
     values (:id, :sender, :worker, :dag_id, :run_id, :limit, now() + :lease)
 """)
 _RENEW = sa.text("update notify.drains set lease_until = now() + :lease where id = :id and ended_at is null")
+_KEEP = sa.text("select from notify.drains where id = :id and ended_at is null for no key update")
 _END = sa.text("update notify.drains set ended_at = now(), end_reason = :reason where id = :id and ended_at is null")
 
 
@@ -143,6 +144,18 @@ def renew(connection: Connection, drain: Drain) -> None:
     :raises LeaseLost: it was taken for dead, its messages are no longer its own
     """
     if connection.execute(_RENEW, {"id": drain.id, "lease": drain.lease}).rowcount != 1:
+        raise LeaseLost
+
+
+def keep(connection: Connection, drain: Drain) -> None:
+    """Make sure that the drain is not taken for dead until the caller's transaction ends.
+
+    Whoever touches a drain's attempts locks its row first: the drain by this, who takes over by ending it. So they
+    take turns, and never wait for each other's attempts.
+
+    :raises LeaseLost: it was taken for dead, its messages are no longer its own
+    """
+    if connection.execute(_KEEP, {"id": drain.id}).one_or_none() is None:
         raise LeaseLost
 
 
@@ -253,12 +266,13 @@ _ADDRESSEES = sa.text("""
 """)
 
 
-def begin(connection: Connection, drain: Drain, claimed: Sequence[Claimed]) -> list[Parcel | None]:
+def begin(connection: Connection, drain: Drain, claimed: Sequence[Claimed]) -> list[Parcel | Outcome]:
     """Write down that these are about to be sent, and fetch them.
 
     Once this is committed they may be in doubt; before, they are provably unsent.
 
-    :returns: a parcel for each, in order; None where its body is gone or nobody is left to send it to
+    :returns: a parcel for each, in order; or what came of it where there is none: its body is gone, nobody is left to
+        send it to, or an attachment cannot be had
     :raises LeaseLost: not all of them are this drain's any more
     """
     if not claimed:
@@ -268,37 +282,41 @@ def begin(connection: Connection, drain: Drain, claimed: Sequence[Claimed]) -> l
     if begun.rowcount != len(claimed):
         raise LeaseLost
     parcels = _load(connection, [one.id for one in claimed])
-    return [parcels.get(one.id) for one in claimed]
+    return [parcels.get(one.id, Outcome(())) for one in claimed]
 
 
-def _load(connection: Connection, ids: list[int]) -> dict[int, Parcel]:
+def _load(connection: Connection, ids: list[int]) -> dict[int, Parcel | Outcome]:
     addressees: dict[int, list[Addressee]] = {}
     for row in connection.execute(_ADDRESSEES, {"ids": ids}):
         addressees.setdefault(row.message_id, []).append(Addressee(row.position, row.address))
     rows = connection.execute(_PARCELS, {"ids": ids}).all()
-    enclosures = _enclosures(connection, [row.id for row in rows if row.boundary is not None])
     return {
-        row.id: Parcel(
-            id=row.id,
-            message_id=row.message_id,
-            addressees=tuple(addressees[row.id]),
-            headers=row.headers,
-            body=row.body,
-            reply_to=row.reply_to,
-            bulk=row.priority == Priority.BULK,
-            enclosures=tuple(enclosures.get(row.id, ())),
-            boundary=row.boundary,
-        )
+        row.id: _parcel(connection, row, addressees[row.id])
         for row in rows
         if row.body is not None and row.id in addressees
     }
 
 
-def _enclosures(connection: Connection, ids: list[int]) -> dict[int, list[Enclosure]]:
-    found: dict[int, list[Enclosure]] = {}
-    for stored in read_stored(connection, ids) if ids else ():
-        found.setdefault(stored.message_id, []).append(Enclosure(stored.filename, stored.content_type, stored.content))
-    return found
+def _parcel(connection: Connection, row: sa.Row[Any], addressees: Sequence[Addressee]) -> Parcel | Outcome:
+    try:
+        enclosures = [
+            Enclosure(stored.filename, stored.content_type, stored.content)
+            for stored in (read_stored(connection, [row.id]) if row.boundary is not None else ())
+        ]
+    except ConfigurationError as error:  # its file is missing; the other messages are whole
+        positions = [addressee.position for addressee in addressees]
+        return Outcome.same(positions, Verdict.TEMPORARY, None, str(error))
+    return Parcel(
+        id=row.id,
+        message_id=row.message_id,
+        addressees=tuple(addressees),
+        headers=row.headers,
+        body=row.body,
+        reply_to=row.reply_to,
+        bulk=row.priority == Priority.BULK,
+        enclosures=tuple(enclosures),
+        boundary=row.boundary,
+    )
 
 
 # --- Settle ----------------------------------------------------------------------------------------------------------
@@ -398,7 +416,13 @@ _RELEASE = sa.text("""
 _LOST_DRAINS = sa.text("""
     update notify.drains set ended_at = now(), end_reason = 'its lease ran out'
     where sender = :sender and ended_at is null and lease_until < now()
-    returning id
+""")
+
+# Beside those just ended: a run that was torn down between writing "begun" and sending has ended in good order, and
+# so has one whose commit was answered by silence.
+_ABANDONED = sa.text("""
+    select distinct a.drain_id from notify.attempts a join notify.drains d on d.id = a.drain_id
+    where a.sender = :sender and a.ended_at is null and d.ended_at is not null
 """)
 
 _IN_DOUBT = sa.text("""
@@ -434,9 +458,10 @@ def release(connection: Connection, drain_id: UUID, reason: str) -> int:
 
 
 def recover(connection: Connection, sender: str) -> Recovered:
-    """Take over from drains whose lease ran out: release what they reserved, doubt what they had begun."""
+    """Take over from drains that are gone: release what they reserved, doubt what they had begun."""
     released = doubted = 0
-    for drain_id in connection.scalars(_LOST_DRAINS, {"sender": sender}).all():
+    connection.execute(_LOST_DRAINS, {"sender": sender})
+    for drain_id in connection.scalars(_ABANDONED, {"sender": sender}).all():
         released += release(connection, drain_id, "released: its drain died before it was begun")
         doubts = [_doubt(row) for row in connection.execute(_IN_DOUBT, {"drain": drain_id})]
         settle(connection, drain_id, doubts)
@@ -464,9 +489,10 @@ _QUEUE = sa.text("""
     from notify.messages where status = 'queued' and sender = :sender
 """)
 
-_NEXT_SLOT = sa.text("""
-    select min(ended_at) + :window from notify.attempts
-    where sender = :sender and ended_at > now() - :window and outcome <> 'sender_fault'
+_LEAVES = sa.text("""
+    select ended_at + :window from notify.attempts
+    where sender = :sender and ended_at > now() - :window and outcome <> 'sender_fault' and (bulk or not :bulk)
+    order by ended_at offset :before limit 1
 """)
 
 _ANY_DUE = sa.text("""
@@ -500,8 +526,12 @@ def expire(connection: Connection, sender: str) -> int:
 def ready(connection: Connection, drain: Drain) -> bool:
     """Whether anything is due that the limit allows; costs little more than a look at an index."""
     allowed = _allowed(connection, drain)
-    priorities = [one.value for one in Priority if allowed.cap(1, bulk=one is Priority.BULK)]
-    return bool(connection.scalar(_ANY_DUE, {"sender": drain.sender, "priorities": priorities}))
+    return _any_due(connection, drain, [one for one in Priority if allowed.cap(1, bulk=one is Priority.BULK)])
+
+
+def _any_due(connection: Connection, drain: Drain, priorities: Iterable[Priority]) -> bool:
+    values = {"sender": drain.sender, "priorities": [one.value for one in priorities]}
+    return bool(connection.scalar(_ANY_DUE, values))
 
 
 def queue(connection: Connection, sender: str) -> Queue:
@@ -511,8 +541,26 @@ def queue(connection: Connection, sender: str) -> Queue:
 
 
 def next_slot(connection: Connection, drain: Drain) -> datetime | None:
-    """When the limit lets the next message through; None if nothing counts against it."""
-    moment: datetime | None = connection.scalar(_NEXT_SLOT, {"sender": drain.sender, "window": drain.window})
+    """When the limit lets the next of the waiting messages through; None if no time can be told.
+
+    A slot comes free when so much has left the window that the count is below the limit: one attempt, or more after
+    the limit was lowered. Where only bulk waits, its share must have one as well.
+    """
+    if drain.limit <= 0:
+        return None
+    used = usage(connection, drain.sender, drain.window)
+    slots = [_leaves(connection, drain, used.total - drain.limit, bulk=False)]
+    if not _any_due(connection, drain, set(Priority) - {Priority.BULK}):
+        slots.append(_leaves(connection, drain, used.bulk - bulk_limit(drain.limit), bulk=True))
+    return max(filter(None, slots), default=None)
+
+
+def _leaves(connection: Connection, drain: Drain, before: int, *, bulk: bool) -> datetime | None:
+    """When the attempt behind the oldest ``before`` leaves the window; None where nothing needs to."""
+    if before < 0:
+        return None
+    values = {"sender": drain.sender, "window": drain.window, "bulk": bulk, "before": before}
+    moment: datetime | None = connection.scalar(_LEAVES, values)
     return moment
 
 
