@@ -308,3 +308,31 @@ def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_m
         again.prepare_databases()
         with psycopg.connect(again.postgres.conninfo("airflow")) as airflow:
             assert airflow.execute(POINTS_AT).fetchone() == ("mail.example.com", moved.mail_port, extra)
+
+
+# --- All of it ------------------------------------------------------------------------------------------------
+
+
+def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_running(home):
+    """The process behind `make up`, beside the Airflow of the other tests: URL, login, a mail, a clean end."""
+    port, mail_port = free_ports(2)
+    env = {**os.environ, "PORT": str(port), "MAIL_PORT": str(mail_port), "AIRFLOW_HOME": str(home)}
+    command = [sys.executable, "-m", "dev.up"]
+    with subprocess.Popen(command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, text=True) as up:
+        printed = ""
+        for line in up.stdout:
+            printed += line
+            if "Running; Ctrl-C stops everything" in line:
+                break
+        leader = json.loads((home / "stack" / "airflow.json").read_text())["pid"]
+        pids = [leader, *(child.pid for child in psutil.Process(leader).children(recursive=True))]
+        pids.append(postgres_pid(home))
+        up.send_signal(signal.SIGINT)
+        printed += up.stdout.read()
+    assert up.returncode == 0, printed
+    password = json.loads((home / PASSWORDS).read_text())["admin"]
+    for promised in (f"http://localhost:{port}", f"admin / {password}", str(home / "mail"), "you@example.com"):
+        assert promised in printed
+    assert len(list((home / "mail" / "new").iterdir())) == 1
+    assert len(pids) > 6
+    assert [pid for pid in pids if runs(pid)] == []
