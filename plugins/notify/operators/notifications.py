@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -42,7 +43,11 @@ class NotificationsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.sender = sender
         self.budget = budget
-        self._stop = threading.Event()
+
+    @cached_property
+    def _stop(self) -> threading.Event:
+        """Raised when nothing new is to be begun; made at use, for Airflow copies DAGs deeply and a lock cannot be."""
+        return threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Drain the queue.
