@@ -31,12 +31,15 @@ TEMPLATE = "notify_template"
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for this session of tests."""
-    server = Postgres(tmp_path_factory.mktemp("postgres") / "data")
-    server.start()
-    yield server
-    server.stop()
+    # Not in pytest's own temporary folder: where root runs the tests, the server is another user, and the next
+    # session of pytest closes that folder to others.
+    with tempfile.TemporaryDirectory(prefix="notify-postgres-") as folder:
+        server = Postgres(Path(folder) / "data")
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -320,7 +320,9 @@ def _no_library(error: ImportError, _settings: SmtpSettings) -> Explanation:
     return f"The library {name} is missing.", f"Install {name} where the workers run (OAuth2 needs msal)."
 
 
-def _not_ascii(_error: Exception, settings: SmtpSettings) -> Explanation:
+def _not_ascii(error: UnicodeEncodeError, settings: SmtpSettings) -> Explanation:
+    if error.encoding == "idna":  # Python 3.13 says so of a host name that is none; before, it was a bare UnicodeError
+        return _no_such_host(error, settings)
     return (
         f"The login for {settings.place} has characters outside ASCII, which SMTP logins cannot carry.",
         "Use a Login and Password (or access_token) of ASCII characters, and set them in {form}.",
