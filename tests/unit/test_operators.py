@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -201,6 +203,15 @@ def test_kill_is_polite() -> None:
     assert operator._stop.is_set()
 
 
+@pytest.fixture
+def recursion_limit() -> Iterator[None]:
+    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied."""
+    before = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
 def test_dag_can_be_copied() -> None:
     """Airflow copies a DAG deeply, with its tasks, when it takes a part of it; no lock may stand in the way."""
     operator = drain()
