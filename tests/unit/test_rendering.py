@@ -98,9 +98,7 @@ def render(root: Path, text: str, timezone: str = "Europe/Warsaw", language: str
 def test_shipped_kinds():
     """Two kinds are shipped in three languages, and the house is not one of them."""
     assert SHIPPED.kinds() == ("send_message", "welcome")
-    assert {kind: SHIPPED.languages(kind) for kind in SHIPPED.kinds()} == dict.fromkeys(
-        SHIPPED.kinds(), LANGUAGES
-    )
+    assert {kind: SHIPPED.languages(kind) for kind in SHIPPED.kinds()} == dict.fromkeys(SHIPPED.kinds(), LANGUAGES)
 
 
 @pytest.mark.parametrize("tag", ["pl", "pl-PL", "pl_PL", "PL-pl"])
@@ -121,9 +119,7 @@ def test_no_fallback():
         SHIPPED.render("welcome", language="de", timezone="UTC", data=WELCOME, fallback=False)
 
 
-@pytest.mark.parametrize(
-    "kind", ["house", "nope", "../templates/welcome", "welcome/en", "Welcome", "", "_x", "a\n"]
-)
+@pytest.mark.parametrize("kind", ["house", "nope", "../templates/welcome", "welcome/en", "Welcome", "", "_x", "a\n"])
 def test_unknown_kind(kind):
     """A kind that is none, a path among them, is an error that names the kinds there are."""
     with pytest.raises(TemplateNotFound, match="There are: send_message, welcome"):
@@ -190,9 +186,7 @@ def test_edit_takes_effect(root):
 )
 def test_missing_field(root, source, field):
     """A field that the data lacks is an error that names the field, the file and the line."""
-    with pytest.raises(
-        TemplateFieldMissing, match=rf"^note/en/body\.txt\.j2, line 2: there is no field {field}"
-    ):
+    with pytest.raises(TemplateFieldMissing, match=rf"^note/en/body\.txt\.j2, line 2: there is no field {field}"):
         render(root, f"first line\n{source}", case={"id": 1, "url": None}, nothing=None)
 
 
@@ -457,9 +451,7 @@ def test_too_deep(root):
     """HTML nested beyond reason is refused, never cut without a word."""
     write(root, "note", html="{{ body | safe }}")
     with pytest.raises(TemplateBroken, match="nested too deeply"):
-        TemplateLibrary(root).render(
-            "note", language="en", timezone="UTC", data={"body": "<div>" * 5000 + "x"}
-        )
+        TemplateLibrary(root).render("note", language="en", timezone="UTC", data={"body": "<div>" * 5000 + "x"})
 
 
 # --- The shipped mails --------------------------------------------------------------------------------------
@@ -532,9 +524,7 @@ def test_case_without_address(case, shows, house):
 
 def test_site_and_footer_links():
     """The site's name and the footer's links are shown in both parts."""
-    rendered = shipped(
-        site_name="Mills & Sons", footer_links=[{"label": "Settings", "url": "https://x.example/s"}]
-    )
+    rendered = shipped(site_name="Mills & Sons", footer_links=[{"label": "Settings", "url": "https://x.example/s"}])
     assert page(rendered).find(".//td[@class='header']").text_content() == "Mills & Sons"
     assert "https://x.example/s" in (rendered.html or "")
     assert rendered.text.endswith("\nSettings: https://x.example/s\n")
