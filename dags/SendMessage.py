@@ -8,7 +8,6 @@ from airflow.sdk import DAG, Param
 
 from notify.domain.message import Guarantee, Priority
 from notify.operators import SendMessageOperator
-from notify.operators.send_message import FIELDS, from_param
 from notify.schedules import TAG
 
 DOC = """
@@ -97,4 +96,4 @@ with DAG(
     params=PARAMS,
     default_args={"retries": 0},
 ):
-    SendMessageOperator(task_id="SendMessage", **{name: from_param(name) for name in FIELDS})
+    SendMessageOperator(task_id="SendMessage", from_params=True)

@@ -113,11 +113,18 @@ def test_everything_wrong_is_told_at_once(stack: Stack) -> None:
             "subject": "a\nBcc: b@example.com",
             "message": "m",
             "sender": "none",
+            "subjct": "a slip of the pen",
         },
     )
     assert stack.wait_for_run("SendMessage", run_id) == "failed"
     log = stack.client.task_log("SendMessage", run_id, "SendMessage")
-    for fault in ("recipient: 'nobody-of-that-name'", "recipient: 'x@@y'", "subject: a line break", "sender: 'none'"):
+    for fault in (
+        "recipient: 'nobody-of-that-name'",
+        "recipient: 'x@@y'",
+        "subject: a line break",
+        "sender: 'none'",
+        "subjct: there is no",
+    ):
         assert fault in log
 
 

@@ -99,11 +99,11 @@ def test_split_of_unclosed_quotes(unit: str) -> None:
         (["anna, bob", "carl"], ["anna", "bob", "carl"]),
         ('"Do\\"e; J" <j@e.example>, x', ['"Do\\"e; J" <j@e.example>', "x"]),
         ("it's; me", ["it's", "me"]),
-        ("anna\nbob", ["anna\nbob"]),
+        ("anna\r\nbob\n", ["anna", "bob"]),
     ],
 )
 def test_split(value: str | list[str], names: list[str]) -> None:
-    """Semicolons and commas separate, quoted names stay whole, a list is split item by item."""
+    """Semicolons, commas and line ends separate, quoted names stay whole, a list is split item by item."""
     assert split_names(value) == names
 
 

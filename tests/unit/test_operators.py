@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowFailException
 
 from notify.exceptions import Fault, InvalidMessage
 from notify.handover import HandedOver
 from notify.operators import NotificationsOperator, SendMessageOperator
-from notify.operators.send_message import FIELDS, from_param, key_of, origin_of
+from notify.operators.send_message import FIELDS, key_of, origin_of
 from notify.storage.outbox import Origin, Stored
 
 RUN_ID = "manual__2026-07-01T12:00:00+00:00"
@@ -63,23 +62,6 @@ def test_callables_are_called() -> None:
     assert operator.subject == "2026-07-01False"
 
 
-@pytest.mark.parametrize(
-    "value", ["{{ conf }}", "{% for %}", "{{ 7 * 7 }}", ["{{ ds }}"], {"a": "{{ ds }}"}, None, 5, True]
-)
-def test_params_are_not_rendered(value: object) -> None:
-    """What a run's params hold is taken as it is: a text with braces stays one, and nobody runs Jinja from outside."""
-    operator = SendMessageOperator(task_id="tell", message=from_param("message"))
-    operator.render_template_fields(context(params={"message": value}))
-    assert operator.message == value
-
-
-def test_params_of_a_run() -> None:
-    """A param is read through Airflow's own params, too, and one that is missing is None."""
-    params = ParamsDict({"message": "{{ conf }}"})
-    assert from_param("message")(context(params=params), None) == "{{ conf }}"
-    assert from_param("subject")(context(params=params), None) is None
-
-
 # --- SendMessageOperator: origin and key -----------------------------------------------------------------------------
 
 
@@ -118,6 +100,17 @@ def test_hand_over(enqueued: list[dict[str, Any]]) -> None:
     [fields] = enqueued
     assert set(fields) == {*FIELDS, "origin"}
     assert (fields["recipient"], fields["subject"], fields["priority"]) == ("anna", "s", "bulk")
+    assert fields["idempotency_key"] == f"invoices/{RUN_ID}/tell/-1"
+
+
+def test_fields_from_params(enqueued: list[dict[str, Any]]) -> None:
+    """What a run's params hold is handed over as it is: nobody runs Jinja from outside, and no key is dropped."""
+    operator = SendMessageOperator(task_id="tell", from_params=True)
+    params = {"subject": "{{ conf }}", "message": "{% for %}", "data": {"a": "{{ ds }}"}, "subjct": "a slip"}
+    operator.render_template_fields(context(params=params))
+    operator.execute(context(params=params))
+    [fields] = enqueued
+    assert {name: fields[name] for name in params} == params
     assert fields["idempotency_key"] == f"invoices/{RUN_ID}/tell/-1"
 
 

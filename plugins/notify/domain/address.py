@@ -19,7 +19,7 @@ LONGEST_NAME = 200
 #: What stands between separators, which count outside quotes and angle brackets only. Quotes are followed no further
 #: than the longest name: a text full of unclosed ones would otherwise take quadratic time.
 _SEPARATED = re.compile(
-    rf"""((?:"(?:\\.|[^"\\]){{0,{2 * LONGEST_NAME}}}"|<[^<>]{{0,{2 * LONGEST_MAILBOX}}}>|[^;,"<]|["<])+)"""
+    rf"""((?:"(?:\\.|[^"\\]){{0,{2 * LONGEST_NAME}}}"|<[^<>]{{0,{2 * LONGEST_MAILBOX}}}>|[^;,"<\r\n]|["<])+)"""
 )
 
 #: ``Anna Nowak <anna@example.com>``, and nothing behind it. The standard library's parseaddr forgives more, and so
@@ -64,7 +64,7 @@ class Address:
 
 
 def split_names(value: str | Iterable[str]) -> list[str]:
-    """Take apart a list, or a string separated by semicolons or commas; quoted names stay whole.
+    """Take apart a list, or a string separated by semicolons, commas or lines; quoted names stay whole.
 
     :param value: ``anna; "Doe, John" <john@example.com>``, or a list of such
     """

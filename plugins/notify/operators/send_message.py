@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -76,6 +76,8 @@ class SendMessageOperator(BaseOperator):
     :param expires_after: not after: likewise; then the message becomes ``expired``
     :param idempotency_key: handing over the same key again adds nothing; by default DAG, run, task and map index, so
         that a retried or cleared task never doubles its mail
+    :param from_params: take all fields from the run's params, as they are: nothing in them is rendered as a template,
+        and one that is no field of a message is refused
     """
 
     template_fields: Sequence[str] = FIELDS
@@ -108,6 +110,7 @@ class SendMessageOperator(BaseOperator):
         send_after: Field = None,
         expires_after: Field = None,
         idempotency_key: Field = None,
+        from_params: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -134,6 +137,7 @@ class SendMessageOperator(BaseOperator):
         self.send_after = send_after
         self.expires_after = expires_after
         self.idempotency_key = idempotency_key
+        self.from_params = from_params
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand over.
@@ -146,8 +150,8 @@ class SendMessageOperator(BaseOperator):
         from notify.exceptions import InvalidMessage, NotifyError
 
         origin = origin_of(context)
-        fields = {name: getattr(self, name) for name in FIELDS}
-        fields["idempotency_key"] = self.idempotency_key or key_of(origin)
+        fields = self._fields(context)
+        fields["idempotency_key"] = fields.get("idempotency_key") or key_of(origin)
         try:
             handed_over = enqueue(origin=origin, **fields)
         except NotifyError as error:
@@ -164,6 +168,11 @@ class SendMessageOperator(BaseOperator):
             "duplicate": handed_over.duplicate,
         }
 
+    def _fields(self, context: Context) -> dict[str, Any]:
+        if self.from_params:
+            return dict(context["params"])
+        return {name: getattr(self, name) for name in FIELDS}
+
 
 def origin_of(context: Context) -> Origin:
     """The task that is running, as the register knows it."""
@@ -177,12 +186,3 @@ def origin_of(context: Context) -> Origin:
 def key_of(origin: Origin) -> str:
     """The idempotency key that a task's message has by default; the same for every retry."""
     return f"{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
-
-
-def from_param(name: str) -> Callable[..., Any]:
-    """A field that takes its value from the run's params as it is, without rendering it as a template."""
-
-    def value(context: Mapping[str, Any], jinja_env: object) -> Any:  # noqa: ARG001 - Airflow passes both
-        return context["params"].get(name)
-
-    return value
