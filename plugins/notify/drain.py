@@ -20,14 +20,15 @@ from queue import Empty, SimpleQueue
 
 from sqlalchemy.engine import Connection, Engine
 
-from notify.channels.base import Channel, Session
+from notify.channels.base import Channel
+from notify.domain.drain import LEASE
 from notify.domain.limit import WINDOW
 from notify.domain.outcome import Outcome, Verdict
-from notify.domain.parcel import Parcel
 from notify.domain.status import Status
 from notify.exceptions import SenderFault
-from notify.storage import drains, schema
-from notify.storage.drains import LEASE, Claimed, Settlement
+from notify.sessions import Report, SessionThread, Task
+from notify.storage import attempts, drains, schema, waiting
+from notify.storage.attempts import Begun, Claimed, Settlement
 from notify.storage.engine import transaction
 
 log = logging.getLogger(__name__)
@@ -103,88 +104,6 @@ class DrainResult:
         return f"{self.sender} ({limit}): {', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A begun message on its way to a session."""
-
-    claimed: Claimed
-    parcel: Parcel
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """What a session's thread tells the main thread.
-
-    :param task: the message it was given; None where it reports on opening its session
-    :param outcome: what came of it
-    :param fault: the sender's fault, where there was one
-    """
-
-    worker: _Worker
-    task: _Task | None = None
-    outcome: Outcome | None = None
-    fault: SenderFault | None = None
-
-
-class _Worker(threading.Thread):
-    """A session and the thread that uses it."""
-
-    def __init__(self, number: int, channel: Channel, reports: SimpleQueue[_Report]) -> None:
-        super().__init__(name=f"notify-session-{number}", daemon=True)
-        self.tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self.busy = False
-        self.faults = 0  # in a row; two on fresh sessions are the sender's, not the message's
-        self._channel = channel
-        self._reports = reports
-        self._session: Session | None = None
-
-    def run(self) -> None:
-        """Open a session, then send what comes; a lost session is opened anew when it is needed."""
-        self._reports.put(self._opened())
-        while task := self.tasks.get():
-            self._reports.put(self._send(task))
-        self._close()
-
-    def _opened(self) -> _Report:
-        try:
-            self._session = self._channel.open()
-        except SenderFault as fault:
-            return _Report(self, fault=fault)
-        except Exception as error:
-            log.exception("Opening a session failed in an unexpected way")
-            return _Report(self, fault=_unexpected(error))
-        return _Report(self)
-
-    def _send(self, task: _Task) -> _Report:
-        if self._session is None or not self._session.alive:
-            self._close()
-            opened = self._opened()
-            if opened.fault:
-                return _Report(self, task, fault=opened.fault)
-        assert self._session is not None
-        try:
-            return _Report(self, task, self._session.send(task.parcel))
-        except SenderFault as fault:
-            return _Report(self, task, fault=fault)
-        except Exception as error:  # a message that breaks the channel must not break the queue
-            log.exception("Message %s broke the channel in an unexpected way", task.claimed.id)
-            self._close()
-            text = f"it could not be sent: {type(error).__name__}; see the log of the run"
-            return _Report(self, task, Outcome.same(task.parcel.positions, Verdict.IN_DOUBT, None, text))
-
-    def _close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-
-def _unexpected(error: Exception) -> SenderFault:
-    return SenderFault(
-        f"The session could not be opened: {type(error).__name__}: {error}.",
-        "Look at the log of this run; if the connection's settings are right, report it as a bug.",
-    )
-
-
 @dataclass(slots=True)
 class Drainer:
     """Drains one sender's queue.
@@ -225,11 +144,11 @@ class _Run:
         self.engine = plan.engine
         self.started = time.monotonic()
         self.renewed = self.started
-        self.reports: SimpleQueue[_Report] = SimpleQueue()
-        self.workers: list[_Worker] = []
-        self.threads: list[_Worker] = []
+        self.reports: SimpleQueue[Report] = SimpleQueue()
+        self.workers: list[SessionThread] = []
+        self.threads: list[SessionThread] = []
         self.most = plan.channel.max_connections
-        self.idle: deque[_Worker] = deque()
+        self.idle: deque[SessionThread] = deque()
         self.reserved: deque[Claimed] = deque()
         self.settlements: list[Settlement] = []
         self.fault: SenderFault | None = None
@@ -252,8 +171,8 @@ class _Run:
             )
         with self._transaction() as connection:  # of its own: it waits for living drains, and may block none of them
             recovered = drains.recover(connection, self.plan.sender)
-            expired = drains.expire(connection, self.plan.sender)
-            ready = drains.ready(connection, self.drain)
+            expired = waiting.expire(connection, self.plan.sender)
+            ready = waiting.ready(connection, self.drain)
         self.result = DrainResult(
             self.plan.sender,
             self.drain.limit,
@@ -301,43 +220,41 @@ class _Run:
         try:
             with self._transaction() as connection:
                 self._show_up(connection)
-                drains.settle(connection, self.drain.id, settlements)
+                attempts.settle(connection, self.drain.id, settlements)
                 if go_on:
                     self._reserve(connection)
                 pairs = self._pairs() if go_on else []
-                parcels = drains.begin(connection, self.drain, [claimed for _, claimed in pairs])
+                begun = attempts.begin(connection, self.drain, [claimed for _, claimed in pairs])
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             raise
-        for (worker, claimed), parcel in zip(pairs, parcels, strict=True):
-            self._give(worker, claimed, parcel)
+        for (worker, claimed), one in zip(pairs, begun, strict=True):
+            self._give(worker, claimed, one)
 
-    def _pairs(self) -> list[tuple[_Worker, Claimed]]:
+    def _pairs(self) -> list[tuple[SessionThread, Claimed]]:
         count = min(len(self.idle), len(self.reserved))
         return [(self.idle.popleft(), self.reserved.popleft()) for _ in range(count)]
 
-    def _give(self, worker: _Worker, claimed: Claimed, parcel: Parcel | Outcome) -> None:
-        if isinstance(parcel, Outcome):  # it cannot even be put together
-            self._note(Settlement(claimed, parcel))
-            self.idle.append(worker)
-            self.reports.put(_Report(worker))
+    def _give(self, worker: SessionThread, claimed: Claimed, begun: Begun | None) -> None:
+        if begun is None:  # erased while it waited
+            self._note(Settlement(claimed, Outcome(())))
+            self.reports.put(Report(worker))
         else:
             worker.busy = True
-            worker.tasks.put(_Task(claimed, parcel))
+            worker.tasks.put(Task(claimed, begun))
 
     def _reserve(self, connection: Connection) -> None:
         """Claim ahead, and use more sessions when there is work for them."""
         ahead = AHEAD * max(1, len(self.workers))
         if len(self.reserved) < ahead // 2 and not self.exhausted:
-            claimed = drains.claim(connection, self.drain, ahead - len(self.reserved))
+            claimed = attempts.claim(connection, self.drain, ahead - len(self.reserved))
             self.reserved.extend(claimed)
             self.exhausted = not claimed
         while len(self.workers) < self.most and len(self.reserved) > 2 * len(self.workers):
             self._start_worker()
 
     def _start_worker(self) -> None:
-        worker = _Worker(len(self.threads), self.plan.channel, self.reports)
-        worker.busy = True
+        worker = SessionThread(len(self.threads), self.plan.channel, self.reports)
         self.workers.append(worker)
         self.threads.append(worker)
         worker.start()
@@ -365,8 +282,8 @@ class _Run:
         except Empty:
             return
 
-    def _take(self, report: _Report) -> None:
-        worker = report.worker
+    def _take(self, report: Report) -> None:
+        worker = report.thread
         worker.busy = False
         if report.task is not None:
             self._take_result(worker, report.task, report)
@@ -375,7 +292,7 @@ class _Run:
         elif worker not in self.idle:
             self.idle.append(worker)
 
-    def _take_result(self, worker: _Worker, task: _Task, report: _Report) -> None:
+    def _take_result(self, worker: SessionThread, task: Task, report: Report) -> None:
         claimed = task.claimed
         if report.fault is None:
             worker.faults = 0
@@ -384,12 +301,12 @@ class _Run:
         worker.faults += 1
         if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
             text = f"the connection fails at this message: {report.fault.cause}"
-            outcome = Outcome.same(task.parcel.positions, Verdict.TEMPORARY, None, text)
+            outcome = Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text)
             self._note(Settlement(claimed, outcome))
         else:
             self._note(Settlement(claimed, None, report.fault.cause, ASIDE))
 
-    def _retire(self, worker: _Worker, fault: SenderFault) -> None:
+    def _retire(self, worker: SessionThread, fault: SenderFault) -> None:
         """Do without a session that cannot be had; without the last one, there is no sending."""
         worker.tasks.put(None)
         self.workers.remove(worker)
@@ -443,9 +360,9 @@ class _Run:
                 drains.renew(connection, self.drain)
         with self._transaction() as connection:
             drains.keep(connection, self.drain)
-            drains.settle(connection, self.drain.id, self.settlements)
+            attempts.settle(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
-            self.result.released += drains.release(connection, self.drain.id, reason)
+            self.result.released += attempts.release(connection, self.drain.id, reason)
             self._count_queue(connection)
             drains.end(connection, self.drain, self.stopped)
             drains.remember_fault(connection, self.plan.sender, self.fault)
@@ -455,12 +372,12 @@ class _Run:
         self.result.seconds = round(time.monotonic() - self.started, 3)
 
     def _count_queue(self, connection: Connection) -> None:
-        self.result.expired += drains.expire(connection, self.plan.sender)
-        queue = drains.queue(connection, self.plan.sender)
+        self.result.expired += waiting.expire(connection, self.plan.sender)
+        queue = waiting.queue(connection, self.plan.sender)
         self.result.waiting = queue.due + queue.later
-        if queue.due and not drains.ready(connection, self.drain):
+        if queue.due and not waiting.ready(connection, self.drain):
             self.result.held_back = queue.due
             self.stopped = self.stopped or "the limit is reached"
-            slot = drains.next_slot(connection, self.drain)
+            slot = waiting.next_slot(connection, self.drain)
             self.result.next_slot_at = slot.isoformat(timespec="seconds") if slot else None
         self.stopped = self.stopped or "nothing more is due"

@@ -21,13 +21,14 @@ from sqlalchemy.engine import Connection, Engine
 from notify.channels.base import Channel, Parcel
 from notify.channels.memory import MemoryChannel
 from notify.channels.smtp import SmtpChannel
+from notify.domain.drain import Drain
 from notify.domain.outcome import Outcome, Verdict
 from notify.drain import FAULTS_BEFORE_CHARGE, Drainer, DrainResult
 from notify.exceptions import LeaseLost, SenderFault
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
-from notify.storage import drains, outbox, register
-from notify.storage.drains import Settlement
+from notify.storage import attempts, drains, outbox, register
+from notify.storage.attempts import Settlement
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
 
@@ -720,12 +721,12 @@ def test_two_drains_at_once(engine: Engine, queue: Queue, sink: SmtpSink) -> Non
     assert sum(result.accepted for result in results) == 100
 
 
-def dead_drain(engine: Engine, claim: int, begin: int) -> tuple[drains.Drain, list[drains.Claimed]]:
+def dead_drain(engine: Engine, claim: int, begin: int) -> tuple[Drain, list[attempts.Claimed]]:
     """A drain that claimed and began, and whose lease ran out."""
     with engine.begin() as connection:
         drain = drains.start(connection, SENDER, -1, worker="dead", lease=timedelta(seconds=-1))
-        claimed = drains.claim(connection, drain, claim)
-        drains.begin(connection, drain, claimed[:begin])
+        claimed = attempts.claim(connection, drain, claim)
+        attempts.begin(connection, drain, claimed[:begin])
     return drain, claimed
 
 
@@ -753,15 +754,15 @@ def test_recovered_cannot_go_on(engine: Engine, connection: Connection, queue: Q
     accepted = Settlement(claimed[0], Outcome.same([0], Verdict.ACCEPTED, 250, "taken"))
     for step in (
         lambda mine: drains.renew(mine, lost),
-        lambda mine: drains.begin(mine, lost, claimed[1:]),
-        lambda mine: drains.settle(mine, lost.id, [accepted]),
+        lambda mine: attempts.begin(mine, lost, claimed[1:]),
+        lambda mine: attempts.settle(mine, lost.id, [accepted]),
     ):
         with pytest.raises(LeaseLost), engine.begin() as mine:
             step(mine)
     assert states(connection, [begun, reserved]) == ["queued", "queued"]
     assert [one.outcome for one in read(connection, begun).tries] == ["in_doubt"]
     with engine.begin() as mine:
-        assert drains.release(mine, lost.id, "too late") == 0
+        assert attempts.release(mine, lost.id, "too late") == 0
         drains.end(mine, lost, "too late")
     assert value(connection, "select end_reason from notify.drains") == "its lease ran out"
 
@@ -771,11 +772,11 @@ def test_living_are_left_alone(engine: Engine, connection: Connection, queue: Qu
     queue(count=2)
     with engine.begin() as mine:
         living = drains.start(mine, SENDER, -1, worker="alive")
-        claimed = drains.claim(mine, living, 2)
+        claimed = attempts.claim(mine, living, 2)
     with engine.begin() as other:
         assert drains.recover(other, SENDER) == drains.Recovered(0, 0)
     with engine.begin() as mine:
-        assert all(drains.begin(mine, living, claimed))
+        assert all(attempts.begin(mine, living, claimed))
 
 
 def test_taken_over_while_sending(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -840,10 +841,10 @@ def test_recovery_beside_a_living_drain(engine: Engine, queue: Queue) -> None:
     with ThreadPoolExecutor(1) as pool, engine.connect() as mine:
         mine.execute(sa.text("set local deadlock_timeout = '100ms'"))
         drains.keep(mine, slow)
-        drains.settle(mine, slow.id, [accepted])
+        attempts.settle(mine, slow.id, [accepted])
         other = pool.submit(drain, engine, channel, 10)
         _until_somebody_waits(engine, other)
-        drains.claim(mine, slow, 1)  # needs the sender, which a run that begins writes to
+        attempts.claim(mine, slow, 1)  # needs the sender, which a run that begins writes to
         mine.commit()
         other.result(20)
     assert len(channel.outbox) <= 1

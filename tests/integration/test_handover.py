@@ -252,7 +252,7 @@ def test_blind_copies_alone(engine: Engine, give: HandOver) -> None:
         ("recipient", "eve", "no longer active"),
         ("recipient", "leavers", "no active member"),
         ("recipient", "a@b@c", "no e-mail address"),
-        ("recipient", "x@example.com\r\nBcc: victim@example.com", "line break"),
+        ("recipient", "x@example.com\r\nBcc: victim@example.com", "no e-mail address"),
         ("recipient", "", "is empty"),
         ("recipient", [], "is empty"),
         ("recipient", "an\x00na", ""),

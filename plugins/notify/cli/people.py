@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ The columns of the CSV (UTF-8, with a header line), or the keys of the JSON (a l
   login      how producers name the person (required)
   name, email, phone, language (pl), timezone (Europe/Warsaw), supervisor (a login)
   active     true or false (default: true)
-  groups     names, separated by semicolons; without the column, groups stay as they are
+  groups     names, separated by semicolons; empty: in none; without the column, groups stay as they are
 
 People who are not in the file stay as they are. The file is taken whole, or not at all.
 """
@@ -93,10 +94,21 @@ def _records(path: Path) -> Iterator[tuple[str, object]]:
     if path.suffix.lower() == ".json":
         yield from _json_records(path, text)
     elif path.suffix.lower() == ".csv":
-        for number, row in enumerate(csv.DictReader(text.splitlines()), start=2):
-            yield f"line {number}", {str(key): value for key, value in row.items() if value != ""}
+        yield from _csv_records(text)
     else:
         raise ConfigurationError(f"{path.name} is neither .csv nor .json; name the file as what it is.")
+
+
+def _csv_records(text: str) -> Iterator[tuple[str, object]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    for row in reader:
+        # An empty cell is "not given"; but where there is a column for groups, it is "in none".
+        given: dict[str, object] = {key: value for key, value in row.items() if value or key == "groups"}
+        if row.get("groups", "") is None:
+            given["groups"] = ""
+        if None in row:
+            given["more cells than columns"] = given.pop(None, None)  # type: ignore[call-overload]  # csv's own key
+        yield f"line {reader.line_num}", given
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[str, object]]:

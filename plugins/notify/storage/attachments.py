@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -27,13 +27,25 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadFile:
-    """A message's attachment with its content."""
+class KeptFile:
+    """An attachment of a message, and where its content is.
 
-    message_id: int
+    :param content: the bytes, where the outbox keeps them
+    :param uri: where object storage keeps them
+    """
+
     filename: str
     content_type: str
-    content: bytes
+    sha256: bytes
+    content: bytes | None
+    uri: str | None
+
+    def read(self) -> bytes:
+        """Its content; fetched from object storage where it lies there.
+
+        :raises ConfigurationError: the storage does not give it, or gives another
+        """
+        return self.content if self.content is not None else _download(self.uri or "", self.sha256)
 
 
 def put(connection: Connection, content: bytes, *, store: str | None = None) -> bytes:
@@ -51,20 +63,19 @@ def put(connection: Connection, content: bytes, *, store: str | None = None) -> 
     return digest
 
 
-def read_stored(connection: Connection, message_ids: Sequence[int]) -> Iterator[ReadFile]:
-    """The files of messages, in order.
-
-    :raises ConfigurationError: the object storage no longer has a file, or has another
-    """
+def of_messages(connection: Connection, message_ids: Sequence[int]) -> dict[int, list[KeptFile]]:
+    """The files of messages, in order."""
     rows = connection.execute(
         sa.select(message_attachments, attachments.c.content, attachments.c.uri)
         .join(attachments, attachments.c.sha256 == message_attachments.c.sha256)
         .where(message_attachments.c.message_id.in_(message_ids))
         .order_by(message_attachments.c.message_id, message_attachments.c.position)
-    ).all()
+    )
+    found: dict[int, list[KeptFile]] = {}
     for row in rows:
-        content = row.content if row.uri is None else _download(row.uri, row.sha256)
-        yield ReadFile(row.message_id, row.filename, row.content_type, content)
+        file = KeptFile(row.filename, row.content_type, row.sha256, row.content, row.uri)
+        found.setdefault(row.message_id, []).append(file)
+    return found
 
 
 def _upload(store: str, digest: bytes, content: bytes) -> str:
@@ -80,9 +91,9 @@ def _download(uri: str, digest: bytes) -> bytes:
 
     try:
         content = ObjectStoragePath(uri).read_bytes()
-    except OSError as error:
+    except Exception as error:  # each storage's library has errors of its own
         raise ConfigurationError(
-            f"The attachment {uri} cannot be read from object storage: {error}. "
+            f"The attachment {uri} cannot be read from object storage: {type(error).__name__}: {error}. "
             "Restore the file, or cancel the messages that carry it."
         ) from error
     if sha256(content).digest() != digest:

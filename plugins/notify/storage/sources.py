@@ -75,12 +75,14 @@ def _read(uri: str, allowed: Sequence[str]) -> bytes:
 
 
 def _below(uri: str, prefix: str) -> bool:
-    """Whether a URI lies below a prefix, dots resolved; ``s3://a/b`` does not cover ``s3://a/bc``."""
+    """Whether a URI lies below a prefix; ``s3://a/b`` does not cover ``s3://a/bc``, and ``..`` leads nowhere."""
     place, root = urlsplit(uri), urlsplit(prefix)
     if (place.scheme, place.netloc) != (root.scheme, root.netloc) or place.query or place.fragment:
         return False
     base = posixpath.normpath("/" + root.path.strip("/"))
     path = posixpath.normpath("/" + unquote(place.path).lstrip("/"))
+    if ".." in unquote(place.path).split("/"):
+        return False
     return path.startswith(base.rstrip("/") + "/")
 
 

@@ -1,0 +1,346 @@
+"""An attempt's life: claimed, begun, settled; or released unsent.
+
+Every function works in its caller's transaction and moves rows by compare-and-set; what it did not find in the
+expected state, it does not touch, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from notify.domain.conclusion import Conclusion, Tried, conclude
+from notify.domain.drain import Drain
+from notify.domain.message import Guarantee, Priority
+from notify.domain.outcome import Outcome, Verdict
+from notify.domain.parcel import Addressee, Enclosure, Parcel
+from notify.domain.status import Status
+from notify.exceptions import LeaseLost
+from notify.storage import attachments, limits
+from notify.storage.attachments import KeptFile
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message reserved for this drain; nothing has been sent yet.
+
+    :param attempt_id: its open attempt, the token that counts against the limit
+    :param id: the message's number
+    :param faults: earlier attempts that failed because of the sender
+    """
+
+    attempt_id: int
+    id: int
+    tried: Tried
+    faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an attempt.
+
+    :param outcome: None where the sender was at fault: the message goes back uncharged
+    :param fault: the sender's fault in that case
+    :param wait: how long the message steps aside in that case
+    """
+
+    claimed: Claimed
+    outcome: Outcome | None
+    fault: str = ""
+    wait: timedelta = timedelta(0)
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """Where the message goes."""
+        if self.outcome is None:
+            return Conclusion(Status.QUEUED, f"the sender could not send: {self.fault}", self.wait)
+        return conclude(self.outcome, self.claimed.tried)
+
+
+# --- Claim -----------------------------------------------------------------------------------------------------------
+
+# One claim of a sender at a time: the count and the tokens taken after it belong together.
+_LOCK_SENDER = sa.text("select from notify.senders where sender = :sender for update")
+
+_CLAIM = sa.text("""
+    with due as (
+        select id from notify.messages
+        where sender = :sender and priority = :priority and status = 'queued' and not_before <= now()
+          and (expires_at is null or expires_at > now())
+        order by not_before, id
+        limit :wanted
+        for update skip locked
+    ), claimed as (
+        update notify.messages m set status = 'sending', status_reason = null, attempts = m.attempts + 1
+        from due where m.id = due.id
+        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before
+    ), token as (
+        insert into notify.attempts (message_id, number, sender, bulk, drain_id)
+        select id, attempts, :sender, priority = 'bulk', :drain from claimed
+        returning id, message_id
+    )
+    select token.id as attempt_id, claimed.id, claimed.guarantee, claimed.refusals,
+           coalesce(now() - claimed.first_tried_at, interval '0') as age,
+           exists (select from notify.recipients r where r.message_id = claimed.id and r.outcome = 'accepted')
+               as reached,
+           (select count(*) from notify.attempts a where a.message_id = claimed.id and a.outcome = 'sender_fault')
+               as faults
+    from claimed join token on token.message_id = claimed.id
+    order by claimed.not_before, claimed.id
+""")
+
+
+def claim(connection: Connection, drain: Drain, wanted: int) -> list[Claimed]:
+    """Reserve messages that are due, as many as the limit allows, in order of priority and then of time.
+
+    The tokens are taken in the same transaction: a claim that is not committed costs nothing, and one that is
+    committed counts from now on (see :mod:`notify.domain.limit`).
+
+    :param wanted: how many at most
+    """
+    connection.execute(_LOCK_SENDER, {"sender": drain.sender})
+    allowed = limits.allowed(connection, drain)
+    claimed: list[Claimed] = []
+    for priority in Priority:
+        bulk = priority is Priority.BULK
+        share = allowed.cap(wanted - len(claimed), bulk=bulk)
+        if share <= 0:
+            continue
+        rows = connection.execute(
+            _CLAIM, {"sender": drain.sender, "drain": drain.id, "priority": priority.value, "wanted": share}
+        ).all()
+        claimed += [_claimed(row) for row in rows]
+        if not bulk:
+            allowed = allowed.less(len(rows))
+    return claimed
+
+
+def _claimed(row: sa.Row[Any]) -> Claimed:
+    tried = Tried(Guarantee(row.guarantee), row.refusals, row.age, row.reached)
+    return Claimed(row.attempt_id, row.id, tried, row.faults)
+
+
+# --- Begin -----------------------------------------------------------------------------------------------------------
+
+_BEGIN = sa.text("""
+    update notify.attempts a set begun_at = clock_timestamp()
+    from notify.drains d
+    where a.id = any(cast(:attempts as bigint[])) and a.begun_at is null and a.ended_at is null
+      and a.drain_id = :drain and d.id = a.drain_id and d.ended_at is null
+""")
+
+_PARCELS = sa.text("""
+    select m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority, c.body
+    from notify.messages m left join notify.contents c on c.id = m.content_id
+    where m.id = any(cast(:ids as bigint[]))
+""")
+
+_ADDRESSEES = sa.text("""
+    select message_id, position, address from notify.recipients
+    where message_id = any(cast(:ids as bigint[])) and outcome not in ('accepted', 'permanent')
+    order by message_id, position
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A message about to be sent.
+
+    :param parcel: all of it but its attachments
+    :param files: its attachments
+    """
+
+    parcel: Parcel
+    files: tuple[KeptFile, ...] = ()
+
+    def load(self) -> Parcel:
+        """The whole message; may take time, and needs no database.
+
+        :raises ConfigurationError: object storage does not give one of its attachments
+        """
+        if not self.files:
+            return self.parcel
+        enclosures = [Enclosure(file.filename, file.content_type, file.read()) for file in self.files]
+        return replace(self.parcel, enclosures=tuple(enclosures))
+
+
+def begin(connection: Connection, drain: Drain, claimed: Sequence[Claimed]) -> list[Begun | None]:
+    """Write down that these are about to be sent, and fetch them.
+
+    Once this is committed they may be in doubt; before, they are provably unsent.
+
+    :returns: what to send for each, in order; None where its content or its last recipient was erased
+    :raises LeaseLost: not all of them are this drain's any more
+    """
+    if not claimed:
+        return []
+    attempts = [one.attempt_id for one in claimed]
+    begun = connection.execute(_BEGIN, {"attempts": attempts, "drain": drain.id})
+    if begun.rowcount != len(claimed):
+        raise LeaseLost
+    loaded = _load(connection, [one.id for one in claimed])
+    return [loaded.get(one.id) for one in claimed]
+
+
+def _load(connection: Connection, ids: list[int]) -> dict[int, Begun]:
+    addressees: dict[int, list[Addressee]] = {}
+    for row in connection.execute(_ADDRESSEES, {"ids": ids}):
+        addressees.setdefault(row.message_id, []).append(Addressee(row.position, row.address))
+    rows = connection.execute(_PARCELS, {"ids": ids}).all()
+    with_files = [row.id for row in rows if row.boundary is not None]
+    files = attachments.of_messages(connection, with_files) if with_files else {}
+    return {
+        row.id: Begun(_parcel(row, addressees[row.id]), tuple(files.get(row.id, ())))
+        for row in rows
+        if row.body is not None and row.id in addressees
+    }
+
+
+def _parcel(row: sa.Row[Any], addressees: Iterable[Addressee]) -> Parcel:
+    return Parcel(
+        id=row.id,
+        message_id=row.message_id,
+        addressees=tuple(addressees),
+        headers=row.headers,
+        body=row.body,
+        reply_to=row.reply_to,
+        bulk=row.priority == Priority.BULK,
+        boundary=row.boundary,
+    )
+
+
+# --- Settle ----------------------------------------------------------------------------------------------------------
+
+_SETTLE = sa.text("""
+    with settled as (
+        select * from unnest(
+            cast(:attempts as bigint[]), cast(:outcomes as text[]), cast(:codes as smallint[]),
+            cast(:responses as text[]), cast(:statuses as text[]), cast(:reasons as text[]),
+            cast(:waits as double precision[])
+        ) as s (attempt_id, outcome, code, response, status, reason, wait)
+    ), ended as (
+        update notify.attempts a
+        set ended_at = clock_timestamp(), outcome = s.outcome, code = s.code, response = s.response
+        from settled s
+        where a.id = s.attempt_id and a.drain_id = :drain and a.begun_at is not null and a.ended_at is null
+        returning a.message_id, a.begun_at, s.outcome, s.status, s.reason, s.wait
+    )
+    update notify.messages m
+    set status = e.status,
+        status_reason = e.reason,
+        not_before = case when e.status = 'queued' then clock_timestamp() + make_interval(secs => e.wait)
+                          else m.not_before end,
+        sent_at = case when e.status = 'sent' then clock_timestamp() else m.sent_at end,
+        refusals = m.refusals + case when e.outcome in ('temporary', 'in_doubt') then 1 else 0 end,
+        first_tried_at = case when e.outcome = 'sender_fault' then m.first_tried_at
+                              else coalesce(m.first_tried_at, e.begun_at) end
+    from ended e
+    where m.id = e.message_id and m.status = 'sending'
+""")
+
+_SETTLE_RECIPIENTS = sa.text("""
+    update notify.recipients r
+    set outcome = s.outcome, code = s.code, response = s.response, settled_at = clock_timestamp()
+    from unnest(
+        cast(:ids as bigint[]), cast(:positions as integer[]), cast(:outcomes as text[]), cast(:codes as smallint[]),
+        cast(:responses as text[])
+    ) as s (message_id, position, outcome, code, response)
+    where r.message_id = s.message_id and r.position = s.position
+""")
+
+
+def settle(connection: Connection, drain_id: UUID, settlements: Sequence[Settlement]) -> None:
+    """Record how attempts ended and move their messages on.
+
+    :raises LeaseLost: one of the attempts is no longer open: the drain was taken for dead meanwhile
+    """
+    if not settlements:
+        return
+    conclusions = [settlement.conclusion for settlement in settlements]
+    decisive = [settlement.outcome.decisive if settlement.outcome else None for settlement in settlements]
+    moved = connection.execute(
+        _SETTLE,
+        {
+            "drain": drain_id,
+            "attempts": [settlement.claimed.attempt_id for settlement in settlements],
+            "outcomes": [s.outcome.verdict.value if s.outcome else "sender_fault" for s in settlements],
+            "codes": [one.code if one else None for one in decisive],
+            "responses": [
+                one.text if one else settlement.fault for one, settlement in zip(decisive, settlements, strict=True)
+            ],
+            "statuses": [conclusion.status.value for conclusion in conclusions],
+            "reasons": [conclusion.reason for conclusion in conclusions],
+            "waits": [conclusion.wait.total_seconds() for conclusion in conclusions],
+        },
+    )
+    if moved.rowcount != len(settlements):
+        raise LeaseLost
+    _settle_recipients(connection, settlements)
+
+
+def _settle_recipients(connection: Connection, settlements: Iterable[Settlement]) -> None:
+    rows = [
+        (settlement.claimed.id, one.position, one.verdict.value, one.code, one.text)
+        for settlement in settlements
+        if settlement.outcome
+        for one in settlement.outcome.recipients
+    ]
+    if rows:
+        names = ("ids", "positions", "outcomes", "codes", "responses")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        connection.execute(_SETTLE_RECIPIENTS, columns)
+
+
+# --- Release and doubt -----------------------------------------------------------------------------------------------
+
+_RELEASE = sa.text("""
+    with token as (
+        delete from notify.attempts
+        where drain_id = :drain and begun_at is null and ended_at is null
+        returning message_id
+    )
+    update notify.messages m set status = 'queued', status_reason = :reason, attempts = m.attempts - 1
+    from token where m.id = token.message_id and m.status = 'sending'
+""")
+
+_IN_DOUBT = sa.text("""
+    select a.id as attempt_id, m.id, m.guarantee, m.refusals, 0 as faults,
+           coalesce(now() - m.first_tried_at, interval '0') as age,
+           exists (select from notify.recipients r where r.message_id = m.id and r.outcome = 'accepted') as reached,
+           array(select r.position from notify.recipients r
+                 where r.message_id = m.id and r.outcome not in ('accepted', 'permanent')) as positions
+    from notify.attempts a join notify.messages m on m.id = a.message_id
+    where a.drain_id = :drain and a.begun_at is not null and a.ended_at is null
+    for update of a
+""")
+
+
+def release(connection: Connection, drain_id: UUID, reason: str) -> int:
+    """Put back what was claimed and never begun, and give its tokens back.
+
+    :returns: how many
+    """
+    return connection.execute(_RELEASE, {"drain": drain_id, "reason": reason}).rowcount
+
+
+def doubt(connection: Connection, drain_id: UUID) -> int:
+    """End what a drain that is gone had begun: nobody knows what came of it.
+
+    :returns: how many
+    """
+    doubts = [_doubt(row) for row in connection.execute(_IN_DOUBT, {"drain": drain_id})]
+    settle(connection, drain_id, doubts)
+    return len(doubts)
+
+
+def _doubt(row: sa.Row[Any]) -> Settlement:
+    outcome = Outcome.same(
+        row.positions, Verdict.IN_DOUBT, None, "the drain died after it had begun; no answer is on record"
+    )
+    return Settlement(_claimed(row), outcome)

@@ -1,0 +1,100 @@
+"""What waits in a sender's queue, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from notify.domain.drain import Drain
+from notify.domain.limit import bulk_limit
+from notify.domain.message import Priority
+from notify.storage import limits
+
+_EXPIRE = sa.text("""
+    update notify.messages set status = 'expired', status_reason = 'its expires_after has passed'
+    where status = 'queued' and expires_at <= now() and sender = :sender
+""")
+
+_QUEUE = sa.text("""
+    select count(*) filter (where not_before <= now()) as due,
+           count(*) filter (where not_before > now()) as later
+    from notify.messages where status = 'queued' and sender = :sender
+""")
+
+_LEAVES = sa.text("""
+    select ended_at + :window from notify.attempts
+    where sender = :sender and ended_at > now() - :window and outcome <> 'sender_fault' and (bulk or not :bulk)
+    order by ended_at offset :before limit 1
+""")
+
+_ANY_DUE = sa.text("""
+    select exists (
+        select from notify.messages
+        where status = 'queued' and sender = :sender and priority = any(cast(:priorities as text[]))
+          and not_before <= now() and (expires_at is null or expires_at > now()))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits for a sender.
+
+    :param due: could leave now, if the limit allowed it
+    :param later: waits for its time or its next try
+    """
+
+    due: int
+    later: int
+
+
+def expire(connection: Connection, sender: str) -> int:
+    """Mark what may no longer be sent.
+
+    :returns: how many
+    """
+    return connection.execute(_EXPIRE, {"sender": sender}).rowcount
+
+
+def ready(connection: Connection, drain: Drain) -> bool:
+    """Whether anything is due that the limit allows; costs little more than a look at an index."""
+    allowed = limits.allowed(connection, drain)
+    return _any_due(connection, drain, [one for one in Priority if allowed.cap(1, bulk=one is Priority.BULK)])
+
+
+def _any_due(connection: Connection, drain: Drain, priorities: Iterable[Priority]) -> bool:
+    values = {"sender": drain.sender, "priorities": [one.value for one in priorities]}
+    return bool(connection.scalar(_ANY_DUE, values))
+
+
+def queue(connection: Connection, sender: str) -> Queue:
+    """Count what waits for a sender."""
+    row = connection.execute(_QUEUE, {"sender": sender}).one()
+    return Queue(row.due, row.later)
+
+
+def next_slot(connection: Connection, drain: Drain) -> datetime | None:
+    """When the limit lets the next of the waiting messages through; None if no time can be told.
+
+    A slot comes free when so much has left the window that the count is below the limit: one attempt, or more after
+    the limit was lowered. Where only bulk waits, its share must have one as well.
+    """
+    if drain.limit <= 0:
+        return None
+    used = limits.usage(connection, drain.sender, drain.window)
+    slots = [_leaves(connection, drain, used.total - drain.limit, bulk=False)]
+    if not _any_due(connection, drain, set(Priority) - {Priority.BULK}):
+        slots.append(_leaves(connection, drain, used.bulk - bulk_limit(drain.limit), bulk=True))
+    return max(filter(None, slots), default=None)
+
+
+def _leaves(connection: Connection, drain: Drain, before: int, *, bulk: bool) -> datetime | None:
+    """When the attempt behind the oldest ``before`` leaves the window; None where nothing needs to."""
+    if before < 0:
+        return None
+    values = {"sender": drain.sender, "window": drain.window, "bulk": bulk, "before": before}
+    moment: datetime | None = connection.scalar(_LEAVES, values)
+    return moment
