@@ -13,7 +13,8 @@ import socket
 import threading
 import time
 from collections import deque
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -29,7 +30,7 @@ from notify.exceptions import SenderFault
 from notify.sessions import Report, SessionThread, Task
 from notify.storage import attempts, drains, schema, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement
-from notify.storage.engine import transaction
+from notify.storage.engine import set_actor
 
 log = logging.getLogger(__name__)
 
@@ -141,11 +142,11 @@ class _Run:
 
     def __init__(self, plan: Drainer) -> None:
         self.plan = plan
-        self.engine = plan.engine
+        self.connection: Connection | None = None
         self.started = time.monotonic()
         self.renewed = self.started
         self.reports: SimpleQueue[Report] = SimpleQueue()
-        self.workers: list[SessionThread] = []
+        self.sessions: list[SessionThread] = []
         self.threads: list[SessionThread] = []
         self.most = plan.channel.max_connections
         self.idle: deque[SessionThread] = deque()
@@ -157,6 +158,13 @@ class _Run:
         self.actor = f"{plan.dag_id}/{plan.run_id}" if plan.dag_id else f"drain on {socket.gethostname()}"
 
     def run(self) -> DrainResult:
+        try:
+            return self._run()
+        finally:
+            if self.connection is not None:
+                self.connection.close()
+
+    def _run(self) -> DrainResult:
         with self._transaction() as connection:
             schema.require(connection)
             self.drain = drains.start(
@@ -182,7 +190,7 @@ class _Run:
         )
         try:
             if ready:
-                self._start_worker()
+                self._start_session()
                 self._loop()
         finally:
             self._finish()
@@ -203,7 +211,7 @@ class _Run:
                 return
 
     def _busy(self) -> bool:
-        return any(worker.busy for worker in self.workers)
+        return any(session.busy for session in self.sessions)
 
     def _may_go_on(self) -> bool:
         if self.stopped:
@@ -228,36 +236,36 @@ class _Run:
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             raise
-        for (worker, claimed), one in zip(pairs, begun, strict=True):
-            self._give(worker, claimed, one)
+        for (session, claimed), one in zip(pairs, begun, strict=True):
+            self._give(session, claimed, one)
 
     def _pairs(self) -> list[tuple[SessionThread, Claimed]]:
         count = min(len(self.idle), len(self.reserved))
         return [(self.idle.popleft(), self.reserved.popleft()) for _ in range(count)]
 
-    def _give(self, worker: SessionThread, claimed: Claimed, begun: Begun | None) -> None:
+    def _give(self, session: SessionThread, claimed: Claimed, begun: Begun | None) -> None:
         if begun is None:  # erased while it waited
             self._note(Settlement(claimed, Outcome(())))
-            self.reports.put(Report(worker))
+            self.reports.put(Report(session))
         else:
-            worker.busy = True
-            worker.tasks.put(Task(claimed, begun))
+            session.busy = True
+            session.tasks.put(Task(claimed, begun))
 
     def _reserve(self, connection: Connection) -> None:
         """Claim ahead, and use more sessions when there is work for them."""
-        ahead = AHEAD * max(1, len(self.workers))
+        ahead = AHEAD * max(1, len(self.sessions))
         if len(self.reserved) < ahead // 2 and not self.exhausted:
             claimed = attempts.claim(connection, self.drain, ahead - len(self.reserved))
             self.reserved.extend(claimed)
             self.exhausted = not claimed
-        while len(self.workers) < self.most and len(self.reserved) > 2 * len(self.workers):
-            self._start_worker()
+        while len(self.sessions) < self.most and len(self.reserved) > 2 * len(self.sessions):
+            self._start_session()
 
-    def _start_worker(self) -> None:
-        worker = SessionThread(len(self.threads), self.plan.channel, self.reports)
-        self.workers.append(worker)
-        self.threads.append(worker)
-        worker.start()
+    def _start_session(self) -> None:
+        session = SessionThread(len(self.threads), self.plan.channel, self.reports)
+        self.sessions.append(session)
+        self.threads.append(session)
+        session.start()
 
     def _show_up(self, connection: Connection) -> None:
         """Make sure, until the transaction ends, that nobody takes this run for dead; renew the lease in time."""
@@ -268,8 +276,16 @@ class _Run:
         else:
             drains.keep(connection, self.drain)
 
-    def _transaction(self) -> AbstractContextManager[Connection]:
-        return transaction(self.engine, actor=self.actor)
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction on the run's own connection; on a new one, if that is gone."""
+        if self.connection is None or self.connection.closed or self.connection.invalidated:
+            self.connection = self.plan.engine.connect()
+            self.connection.detach()  # it bears the run's name, so nobody else may get it from the pool
+            with self.connection.begin():
+                set_actor(self.connection, self.actor, for_session=True)
+        with self.connection.begin():
+            yield self.connection
 
     # --- Reports -----------------------------------------------------------------------------------------------------
 
@@ -283,22 +299,22 @@ class _Run:
             return
 
     def _take(self, report: Report) -> None:
-        worker = report.thread
-        worker.busy = False
+        session = report.thread
+        session.busy = False
         if report.task is not None:
-            self._take_result(worker, report.task, report)
-        if report.fault and (report.task is None or worker.faults > 1):
-            self._retire(worker, report.fault)
-        elif worker not in self.idle:
-            self.idle.append(worker)
+            self._take_result(session, report.task, report)
+        if report.fault and (report.task is None or session.faults > 1):
+            self._retire(session, report.fault)
+        elif session not in self.idle:
+            self.idle.append(session)
 
-    def _take_result(self, worker: SessionThread, task: Task, report: Report) -> None:
+    def _take_result(self, session: SessionThread, task: Task, report: Report) -> None:
         claimed = task.claimed
         if report.fault is None:
-            worker.faults = 0
+            session.faults = 0
             self._note(Settlement(claimed, report.outcome))
             return
-        worker.faults += 1
+        session.faults += 1
         if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
             text = f"the connection fails at this message: {report.fault.cause}"
             outcome = Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text)
@@ -306,12 +322,12 @@ class _Run:
         else:
             self._note(Settlement(claimed, None, report.fault.cause, ASIDE))
 
-    def _retire(self, worker: SessionThread, fault: SenderFault) -> None:
+    def _retire(self, session: SessionThread, fault: SenderFault) -> None:
         """Do without a session that cannot be had; without the last one, there is no sending."""
-        worker.tasks.put(None)
-        self.workers.remove(worker)
-        if self.workers:
-            self.most = len(self.workers)  # to knock again and again is how one gets blacklisted
+        session.tasks.put(None)
+        self.sessions.remove(session)
+        if self.sessions:
+            self.most = len(self.sessions)  # to knock again and again is how one gets blacklisted
             log.warning("%s: one session less: %s", self.plan.sender, fault.cause)
         else:
             self.fault = fault
@@ -352,8 +368,8 @@ class _Run:
 
     def _finish(self) -> None:
         """Let begun messages end, put the rest back, and close the books."""
-        for worker in self.workers:
-            worker.tasks.put(None)
+        for session in self.sessions:
+            session.tasks.put(None)
         while self._busy():
             self._collect()
             with self._transaction() as connection:

@@ -7,7 +7,7 @@ expected state, it does not touch, and says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -48,6 +48,7 @@ class Settlement:
     :param outcome: None where the sender was at fault: the message goes back uncharged
     :param fault: the sender's fault in that case
     :param wait: how long the message steps aside in that case
+    :ivar conclusion: where the message goes
     """
 
     claimed: Claimed
@@ -55,9 +56,13 @@ class Settlement:
     fault: str = ""
     wait: timedelta = timedelta(0)
 
-    @property
-    def conclusion(self) -> Conclusion:
-        """Where the message goes."""
+    conclusion: Conclusion = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Decided once: the wait is drawn at random, and what is counted must be what is stored.
+        object.__setattr__(self, "conclusion", self._conclude())
+
+    def _conclude(self) -> Conclusion:
         if self.outcome is None:
             return Conclusion(Status.QUEUED, f"the sender could not send: {self.fault}", self.wait)
         return conclude(self.outcome, self.claimed.tried)

@@ -53,6 +53,6 @@ def transaction(engine: Engine, *, actor: str | None = None) -> Iterator[Connect
         yield connection
 
 
-def set_actor(connection: Connection, actor: str) -> None:
-    """Tell the history who acts, until the transaction ends."""
-    connection.execute(sa.select(sa.func.set_config("notify.actor", actor, True)))
+def set_actor(connection: Connection, actor: str, *, for_session: bool = False) -> None:
+    """Tell the history who acts, until the transaction ends, or the connection."""
+    connection.execute(sa.select(sa.func.set_config("notify.actor", actor, not for_session)))
