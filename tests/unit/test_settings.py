@@ -164,6 +164,14 @@ def test_database_with_broken_extras(monkeypatch: pytest.MonkeyPatch, extra: str
         settings.database_url()
 
 
+@pytest.mark.parametrize("value", ["{bad", "postgres://h:port/x"])
+def test_unreadable_database(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A connection in the environment that Airflow cannot read is not told as a missing one."""
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", value)
+    with pytest.raises(ConfigurationError, match="cannot read AIRFLOW_CONN_NOTIFY_DB"):
+        settings.database_url()
+
+
 def test_no_database() -> None:
     """Without the connection, the error says how to add it."""
     with pytest.raises(ConfigurationError, match=r"no connection notify_db. Add it .* or set AIRFLOW_CONN_NOTIFY_DB"):
