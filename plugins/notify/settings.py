@@ -122,8 +122,8 @@ def database_url() -> URL:
     found = connection(DATABASE)
     if found is None and os.environ.get("AIRFLOW_CONN_NOTIFY_DB"):
         raise ConfigurationError(
-            "Airflow cannot read AIRFLOW_CONN_NOTIFY_DB. Write it as postgres://user:password@host:5432/database, or as "
-            'JSON: {"conn_type": "postgres", "host": …, "login": …, "password": …, "schema": "database"}.'
+            "Airflow cannot read AIRFLOW_CONN_NOTIFY_DB. Write it as postgres://user:password@host:5432/database, or "
+            'as JSON: {"conn_type": "postgres", "host": …, "login": …, "password": …, "schema": "database"}.'
         )
     if found is None:
         raise ConfigurationError(
