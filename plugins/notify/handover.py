@@ -147,6 +147,7 @@ class _Door:
                 "sender",
                 f"{self.draft.sender!r} is not among the senders ({known}); see Variable notify_senders",
             )
+            return self.settings.senders[0]  # no producer makes us look up connections that are no senders
         return self.draft.sender
 
     def _reply_to(self) -> str | None:

@@ -6,6 +6,9 @@ The tests share one Airflow. Each uses subjects of its own; the pool has no limi
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from dev.settings import CHECKOUT
 from dev.stack import Stack
 
 SENDER = "smtp_default"
@@ -102,6 +106,35 @@ def test_a_pool_of_zero_holds_and_says_so(stack: Stack) -> None:
     stack.set_pool(SENDER, -1)
     assert notifications(stack)["accepted"] == 1
     assert subjects(stack, "held") == {"held": 1}
+
+
+def test_a_group_reads_in_its_own_languages(stack: Stack) -> None:
+    """People are imported by the command line; a mail to their group reaches each in their own language."""
+    importing = [sys.executable, "-m", "notify", "people", "import", "include/sample/people.csv"]
+    env = {**os.environ, "AIRFLOW_CONN_NOTIFY_DB": json.dumps(outbox_connection(stack))}
+    done = subprocess.run(importing, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3 people imported: 3 added")
+
+    stack.run("SendMessage", {"recipient": "everybody; anna", "subject": "group", "message": "m", "case_id": "C-1"})
+    notifications(stack)
+    read = {
+        mail.message["To"]: mail.message.get_body(("plain",)).get_content()
+        for mail in stack.mail()
+        if mail.subject == "[C-1] group"
+    }
+    assert set(read) == {
+        "Anna Nowak <anna@example.com>",
+        "Brian Walsh <brian@example.com>",
+        "Zuzana Kováčová <zuzana@example.com>",
+    }
+    assert "Sprawa C-1" in read["Anna Nowak <anna@example.com>"]
+    assert "Prípad C-1" in read["Zuzana Kováčová <zuzana@example.com>"]
+
+
+def outbox_connection(stack: Stack) -> dict[str, str]:
+    """The outbox database as an Airflow connection."""
+    host = str(stack.postgres.socket_dir)
+    return {"conn_type": "postgres", "host": host, "login": "postgres", "schema": "notify"}
 
 
 def test_everything_wrong_is_told_at_once(stack: Stack) -> None:
