@@ -14,9 +14,15 @@ from notify.domain.limit import bulk_limit
 from notify.domain.message import Priority
 from notify.storage import limits
 
+# What a person is moving at this moment is theirs: waiting for them would hold the drain up, or end in a deadlock.
 _EXPIRE = sa.text("""
-    update notify.messages set status = 'expired', status_reason = 'its expires_after has passed'
-    where status = 'queued' and expires_at <= now() and sender = :sender
+    with late as (
+        select id from notify.messages
+        where status = 'queued' and expires_at <= now() and sender = :sender
+        for update skip locked
+    )
+    update notify.messages m set status = 'expired', status_reason = 'its expires_after has passed'
+    from late where m.id = late.id
 """)
 
 _QUEUE = sa.text("""
@@ -31,11 +37,15 @@ _LEAVES = sa.text("""
     order by ended_at offset :before limit 1
 """)
 
+# In the order of the index, and one at a time: a plain EXISTS over a long queue makes PostgreSQL expect that any row
+# will do, and read the register from its beginning.
 _ANY_DUE = sa.text("""
     select exists (
-        select from notify.messages
-        where status = 'queued' and sender = :sender and priority = any(cast(:priorities as text[]))
-          and not_before <= now() and (expires_at is null or expires_at > now()))
+        select from unnest(cast(:priorities as text[])) as wanted (priority) cross join lateral (
+            select from notify.messages m
+            where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority
+              and m.not_before <= now() and (m.expires_at is null or m.expires_at > now())
+            order by m.not_before, m.id limit 1) due)
 """)
 
 
