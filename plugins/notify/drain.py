@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -44,7 +44,11 @@ AHEAD = 8
 #: Sender faults of one message before it is charged for them, provided that others get through.
 FAULTS_BEFORE_CHARGE = 3
 
-#: How long to wait for a session to say goodbye, in seconds.
+#: How long a session may be at one message, or at opening: RFC 5321, 4.5.3.2.6, gives a server 10 minutes for its last
+#: answer. A channel's own timeout bounds each wait; one byte before each of them, and there would be no end.
+PATIENCE = timedelta(minutes=10)
+
+#: How long to wait for all sessions to say goodbye, in seconds.
 GOODBYE = 5.0
 
 #: What a message waits after the sender failed at it, so that the next one has its turn.
@@ -113,6 +117,7 @@ class Drainer:
     :param channel: the way of sending, configured for the sender
     :param limit: the pool's slots; None: the last one known
     :param budget: after this time nothing new is begun
+    :param patience: after this time a session that does not come back is given up
     :param stop: set it, and nothing new is begun
     :param dag_id: the run that this happens in, for the register
     """
@@ -122,6 +127,7 @@ class Drainer:
     sender: str
     limit: int | None = None
     budget: timedelta = BUDGET
+    patience: timedelta = PATIENCE
     window: timedelta = WINDOW
     lease: timedelta = LEASE
     stop: threading.Event = field(default_factory=threading.Event)
@@ -248,7 +254,7 @@ class _Run:
             self._note(Settlement(claimed, Outcome(())))
             self.reports.put(Report(session))
         else:
-            session.busy = True
+            session.busy_since = time.monotonic()
             session.tasks.put(Task(claimed, begun))
 
     def _reserve(self, connection: Connection) -> None:
@@ -291,16 +297,28 @@ class _Run:
 
     def _collect(self) -> None:
         """Wait for a report, and take all that have come; wake in time to renew the lease."""
-        try:
+        with suppress(Empty):
             self._take(self.reports.get(timeout=self.plan.lease.total_seconds() / 3))
             while True:
                 self._take(self.reports.get_nowait())
-        except Empty:
-            return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Do without sessions that do not come back.
+
+        Their messages stay begun: each counts against the limit while the session may yet send it, and the next run
+        takes it over as one in doubt.
+        """
+        patience = self.plan.patience.total_seconds()
+        latest = time.monotonic() - patience
+        for session in [one for one in self.sessions if one.busy_since is not None and one.busy_since < latest]:
+            self._retire(session, SenderFault(f"A session has not come back within {patience:.0f} s.", _SILENT))
 
     def _take(self, report: Report) -> None:
         session = report.thread
-        session.busy = False
+        if session not in self.sessions:  # given up: too late
+            return
+        session.busy_since = None
         if report.task is not None:
             self._take_result(session, report.task, report)
         if report.fault and (report.task is None or session.faults > 1):
@@ -382,8 +400,9 @@ class _Run:
             self._count_queue(connection)
             drains.end(connection, self.drain, self.stopped)
             drains.remember_fault(connection, self.plan.sender, self.fault)
+        goodbye = time.monotonic() + GOODBYE
         for thread in self.threads:
-            thread.join(timeout=GOODBYE)
+            thread.join(timeout=max(0.0, goodbye - time.monotonic()))
         self.result.stopped = self.stopped
         self.result.seconds = round(time.monotonic() - self.started, 3)
 
@@ -397,3 +416,9 @@ class _Run:
             slot = waiting.next_slot(connection, self.drain)
             self.result.next_slot_at = slot.isoformat(timespec="seconds") if slot else None
         self.stopped = self.stopped or "nothing more is due"
+
+
+_SILENT = (
+    "Look at the mail server's log: it keeps connections open without an answer. A message that it was given is in "
+    "doubt; the next run takes it over."
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -52,11 +53,16 @@ class SessionThread(threading.Thread):
     def __init__(self, number: int, channel: Channel, reports: SimpleQueue[Report]) -> None:
         super().__init__(name=f"notify-session-{number}", daemon=True)
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self.busy = True  # opening; the main thread's own note, as is the next
+        self.busy_since: float | None = time.monotonic()  # opening; the main thread's own note, as is the next
         self.faults = 0  # in a row; two on fresh sessions are the sender's, not the message's
         self._channel = channel
         self._reports = reports
         self._session: Session | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a report of it is awaited."""
+        return self.busy_since is not None
 
     def run(self) -> None:
         """Open a session, then send what comes; a lost session is opened anew when it is needed."""
@@ -82,13 +88,19 @@ class SessionThread(threading.Thread):
         try:
             parcel = task.begun.load()
         except NotifyError as error:  # its attachment cannot be had; the other messages are whole
-            return Report(self, task, Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, str(error)))
+            return self._unsent(task, str(error))
+        except Exception as error:  # a thread that dies would never report
+            log.exception("Message %s could not be put together", task.claimed.id)
+            return self._unsent(task, f"it could not be put together: {type(error).__name__}; see the log of the run")
         if self._session is None or not self._session.alive:
             self._close()
             if fault := self._open():
                 return Report(self, task, fault=fault)
         assert self._session is not None
         return self._send(self._session, task, parcel)
+
+    def _unsent(self, task: Task, text: str) -> Report:
+        return Report(self, task, Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text))
 
     def _send(self, session: Session, task: Task, parcel: Parcel) -> Report:
         try:

@@ -27,7 +27,7 @@ from notify.drain import FAULTS_BEFORE_CHARGE, Drainer, DrainResult
 from notify.exceptions import LeaseLost, SenderFault
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
-from notify.storage import attempts, drains, outbox, register
+from notify.storage import attempts, drains, limits, outbox, register
 from notify.storage.attempts import Settlement
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
@@ -685,6 +685,20 @@ def test_expiring_during_the_run(engine: Engine, connection: Connection, queue: 
     assert (result.accepted, result.held_back, result.stopped) == (1, 0, "nothing more is due")
 
 
+def test_expired_in_a_persons_hands(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """A late message that a person is just moving holds no run up; theirs is the last word."""
+    [late], [fresh] = queue(expires_after="PT1H"), queue()
+    do(connection, f"update notify.messages set expires_at = now() - interval '1 second' where id = {late}")
+    outbox.hold(connection, late)  # not committed yet
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(drain, engine, MemoryChannel())
+        try:
+            assert run.result(10).accepted == 1
+        finally:
+            connection.commit()
+    assert states(connection, [late, fresh]) == ["held", "sent"]
+
+
 def test_send_after(engine: Engine, connection: Connection, queue: Queue) -> None:
     """What is for later waits, whatever else is sent."""
     [later], [now] = queue(send_after="PT1H"), queue()
@@ -811,6 +825,86 @@ def test_lease_is_renewed(engine: Engine, connection: Connection, queue: Queue) 
 
     assert drain(engine, Slow(after=1, then=wait), lease=timedelta(seconds=0.9)).accepted == 2
     assert set(recovered) == {drains.Recovered(0, 0)}
+
+
+class Silent(MemoryChannel):
+    """A server that never answers its first message, until the test lets it go."""
+
+    def __init__(self, *, max_connections: int) -> None:
+        super().__init__(max_connections=max_connections)
+        self.let_go = threading.Event()
+        self._first = threading.Lock()
+
+    def deliver(self, parcel: Parcel) -> tuple[Outcome, bool]:
+        if self._first.acquire(blocking=False):
+            self.let_go.wait(30)
+        return super().deliver(parcel)
+
+
+@pytest.fixture
+def silent() -> Iterator[Callable[..., Silent]]:
+    """Silent servers, let go in the end."""
+    made: list[Silent] = []
+
+    def make(max_connections: int) -> Silent:
+        made.append(Silent(max_connections=max_connections))
+        return made[-1]
+
+    yield make
+    for channel in made:
+        channel.let_go.set()
+
+
+IMPATIENT: dict[str, Any] = {"patience": timedelta(seconds=0.4), "lease": timedelta(seconds=0.6)}
+
+
+def test_silent_server(
+    engine: Engine, connection: Connection, queue: Queue, silent: Callable[..., Silent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that never comes back holds its run up for no longer than the patience; its message is in doubt."""
+    monkeypatch.setattr("notify.drain.GOODBYE", 0.1)
+    numbers = queue(count=3)
+    with pytest.raises(SenderFault, match="has not come back within"):
+        drain(engine, silent(1), limit=3, **IMPATIENT)
+    assert states(connection, numbers) == ["sending", "queued", "queued"]
+    with engine.connect() as other:
+        assert limits.usage(other, SENDER).total == 1, "it may yet be sent, so it counts"
+    result = drain(engine, MemoryChannel(), limit=3)
+    assert (result.doubted, result.accepted) == (1, 2)
+    make_due(connection)
+    drain(engine, MemoryChannel(), limit=4)
+    assert states(connection, numbers) == ["sent"] * 3
+
+
+def test_one_silent_session(
+    engine: Engine, connection: Connection, queue: Queue, silent: Callable[..., Silent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One session that never comes back does without its own message only; when it speaks at last, it is not heard."""
+    monkeypatch.setattr("notify.drain.GOODBYE", 0.1)
+    numbers = queue(count=20)
+    channel = silent(2)
+    result = drain(engine, channel, **IMPATIENT)
+    assert (result.accepted, result.stopped) == (19, "nothing more is due")
+    channel.let_go.set()
+    assert sorted(states(connection, numbers)) == ["sending"] + ["sent"] * 19
+    assert drain(engine, MemoryChannel()).doubted == 1
+
+
+def test_too_big_for_the_memory(
+    engine: Engine, connection: Connection, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that cannot even be put together waits like a refused one; its session lives on."""
+    numbers = queue(count=2)
+
+    def burst(begun: attempts.Begun) -> Parcel:
+        if begun.parcel.id == numbers[0]:
+            raise MemoryError
+        return begun.parcel
+
+    monkeypatch.setattr(attempts.Begun, "load", burst)
+    result = drain(engine, MemoryChannel(max_connections=1), **IMPATIENT)
+    assert (result.retried, result.accepted) == (1, 1)
+    assert states(connection, numbers) == ["queued", "sent"]
 
 
 def test_interrupted_between_begin_and_send(

@@ -104,7 +104,7 @@ _LOST_DRAINS = sa.text("""
 """)
 
 # Beside those just ended: a run that was torn down between writing "begun" and sending has ended in good order, and
-# so has one whose commit was answered by silence.
+# so has one whose commit was answered by silence, or whose session did not come back.
 _ABANDONED = sa.text("""
     select distinct a.drain_id from notify.attempts a join notify.drains d on d.id = a.drain_id
     where a.sender = :sender and a.ended_at is null and d.ended_at is not null
