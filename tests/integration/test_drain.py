@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ from notify.domain.outcome import Outcome, Verdict
 from notify.drain import FAULTS_BEFORE_CHARGE, Drainer, DrainResult
 from notify.exceptions import LeaseLost, SenderFault
 from notify.handover import hand_over
+from notify.operators import NotificationsOperator
 from notify.settings import HandOverSettings
-from notify.storage import attempts, drains, limits, outbox, register
+from notify.storage import attempts, drains, limits, outbox, register, waiting
 from notify.storage.attempts import Settlement
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
@@ -629,6 +631,30 @@ def test_senders_have_limits_of_their_own(engine: Engine, queue: Queue) -> None:
     queue(count=3, sender="smtp_second")
     assert drain(engine, MemoryChannel(), limit=2).accepted == 2
     assert Drainer(engine, MemoryChannel(), "smtp_second", limit=2).run().accepted == 2
+
+
+def test_sender_that_nobody_serves(
+    engine: Engine,
+    connection: Connection,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Messages of a sender that was taken out of notify_senders wait; each run of the others says so."""
+    queue(count=2, sender="smtp_second")
+    queue()
+    assert waiting.unserved(connection, [SENDER, "smtp_second"]) == {}
+    assert waiting.unserved(connection, ["smtp_second"]) == {SENDER: 1}
+    assert waiting.unserved(connection, []) == {SENDER: 1, "smtp_second": 2}
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SENDERS", json.dumps([SENDER]))
+    monkeypatch.setattr("notify.settings.database_url", lambda: None)
+    monkeypatch.setattr("notify.storage.engine.engine_for", lambda _url: engine)
+    monkeypatch.setattr("notify.channels.channel_for", lambda _sender: MemoryChannel())
+    run = SimpleNamespace(dag_id="Notifications", run_id="r", conf={"hourly_limits": {SENDER: 5}})
+    result = NotificationsOperator(task_id=SENDER, sender=SENDER).execute({"dag_run": run})  # type: ignore[typeddict-item]
+    assert result["accepted"] == 1
+    assert "2 messages wait for the sender smtp_second, which no run serves" in caplog.text
+    assert f"wait for the sender {SENDER}," not in caplog.text
 
 
 # --- Time ------------------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ QUERIES = {
     "expire": (waiting._EXPIRE, {"sender": SENDER}),
     "queue": (waiting._QUEUE, {"sender": SENDER}),
     "next slot": (waiting._LEAVES, {"sender": SENDER, "window": HOUR, "bulk": False, "before": 3}),
+    "unserved": (waiting._UNSERVED, {"served": [SENDER]}),
     "abandoned": (drains._ABANDONED, {"sender": SENDER}),
     "lost drains": (drains._LOST_DRAINS, {"sender": SENDER}),
     "in doubt": (attempts._IN_DOUBT, {"drain": DRAIN}),

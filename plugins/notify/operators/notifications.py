@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from sqlalchemy.engine import Engine
 
     from notify.drain import DrainResult
 
@@ -72,8 +73,10 @@ class NotificationsOperator(BaseOperator):
         from notify.storage.engine import engine_for
 
         run = context["dag_run"]
+        engine = engine_for(settings.database_url())
+        _warn_of_unserved(engine)
         drainer = Drainer(
-            engine=engine_for(settings.database_url()),
+            engine=engine,
             channel=channel_for(self.sender),
             sender=self.sender,
             limit=self._limit(run.conf),
@@ -100,6 +103,28 @@ class NotificationsOperator(BaseOperator):
             self.sender,
         )
         return None
+
+
+def _warn_of_unserved(engine: Engine) -> None:
+    """Tell of messages whose sender is no longer in ``notify_senders``: no run would ever mention them."""
+    from notify import settings
+    from notify.exceptions import ConfigurationError
+    from notify.storage import schema, waiting
+
+    try:
+        served = settings.senders()
+    except ConfigurationError:  # the DAG is tagged with it, and serves its default
+        return
+    with engine.connect() as connection:
+        schema.require(connection)
+        found = waiting.unserved(connection, served)
+    for sender, count in found.items():
+        log.warning(
+            "%s messages wait for the sender %s, which no run serves: it is not in the Variable notify_senders. Put it "
+            "back until its queue is empty, or cancel them.",
+            count,
+            sender,
+        )
 
 
 @contextmanager

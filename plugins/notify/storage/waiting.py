@@ -48,6 +48,19 @@ _ANY_DUE = sa.text("""
             order by m.not_before, m.id limit 1) due)
 """)
 
+# From one sender in the index to the next, so that a long queue of a sender that is served costs nothing.
+_UNSERVED = sa.text("""
+    with recursive found (sender) as (
+        (select sender from notify.messages where status = 'queued' order by sender limit 1)
+        union all
+        select (select m.sender from notify.messages m where m.status = 'queued' and m.sender > found.sender
+                order by m.sender limit 1)
+        from found where found.sender is not null
+    )
+    select sender, (select count(*) from notify.messages m where m.status = 'queued' and m.sender = found.sender) as size
+    from found where sender is not null and sender <> all(cast(:served as text[])) order by sender
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -84,6 +97,14 @@ def queue(connection: Connection, sender: str) -> Queue:
     """Count what waits for a sender."""
     row = connection.execute(_QUEUE, {"sender": sender}).one()
     return Queue(row.due, row.later)
+
+
+def unserved(connection: Connection, served: Iterable[str]) -> dict[str, int]:
+    """How many messages wait for each sender that no run serves.
+
+    :param served: the senders that runs serve
+    """
+    return {row.sender: row.size for row in connection.execute(_UNSERVED, {"served": list(served)})}
 
 
 def next_slot(connection: Connection, drain: Drain) -> datetime | None:
