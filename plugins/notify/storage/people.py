@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
 from notify.domain.person import Person
@@ -29,9 +29,14 @@ class ImportCounts:
     groups: int
 
 
+def _among(column: sa.ColumnElement[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """IN by one parameter: PostgreSQL takes 65,535 of them, and a hand-over or an import may have more names."""
+    return column == sa.any_(sa.literal(list(values), ARRAY(sa.Text)))
+
+
 def find(connection: Connection, logins: Iterable[str]) -> dict[str, Person]:
     """People by login; who is unknown is left out."""
-    query = sa.select(people).where(people.c.login.in_(list(logins)))
+    query = sa.select(people).where(_among(people.c.login, logins))
     return {row.login: _person(row) for row in connection.execute(query)}
 
 
@@ -40,7 +45,7 @@ def find_by_email(connection: Connection, mailboxes: Iterable[str]) -> dict[str,
     email = sa.func.lower(people.c.email)
     query = (
         sa.select(people)
-        .where(email.in_([mailbox.lower() for mailbox in mailboxes]), people.c.active)
+        .where(_among(email, (mailbox.lower() for mailbox in mailboxes)), people.c.active)
         .order_by(people.c.login.desc())
     )
     return {row.email.lower(): _person(row) for row in connection.execute(query)}
@@ -49,12 +54,12 @@ def find_by_email(connection: Connection, mailboxes: Iterable[str]) -> dict[str,
 def members(connection: Connection, names: Iterable[str]) -> dict[str, list[Person]]:
     """The members of groups, by login; a group without members has an empty list, an unknown one is left out."""
     wanted = list(names)
-    known = connection.scalars(sa.select(groups.c.name).where(groups.c.name.in_(wanted)))
+    known = connection.scalars(sa.select(groups.c.name).where(_among(groups.c.name, wanted)))
     found: dict[str, list[Person]] = {name: [] for name in known}
     query = (
         sa.select(memberships.c.group_name, people)
         .join(people, people.c.login == memberships.c.login)
-        .where(memberships.c.group_name.in_(wanted))
+        .where(_among(memberships.c.group_name, wanted))
         .order_by(memberships.c.group_name, people.c.login)
     )
     for row in connection.execute(query):
@@ -106,7 +111,7 @@ def _save_groups(connection: Connection, imported: Sequence[Person]) -> int:
     names = sorted({name for person in named for name in person.groups or ()})
     if names:
         connection.execute(insert(groups).on_conflict_do_nothing(), [{"name": name} for name in names])
-    connection.execute(sa.delete(memberships).where(memberships.c.login.in_([person.login for person in named])))
+    connection.execute(sa.delete(memberships).where(_among(memberships.c.login, (person.login for person in named))))
     rows = [{"group_name": name, "login": person.login} for person in named for name in set(person.groups or ())]
     if rows:
         connection.execute(sa.insert(memberships), rows)
