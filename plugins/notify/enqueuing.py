@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
@@ -34,8 +35,12 @@ def enqueue(
     :raises notify.exceptions.InvalidMessage: something is wrong with it; the error names every fault, nothing is stored
     :raises notify.exceptions.ConfigurationError: the database or a setting is not in order
     """
-    with _joined(connection) as joined:
-        return hand_over(joined, fields, settings.hand_over_settings(), origin=origin)
+    try:
+        with _joined(connection) as joined:
+            return hand_over(joined, fields, settings.hand_over_settings(), origin=origin)
+    except sa.exc.StatementError as error:
+        error.hide_parameters = True  # the caller's engine may show them: texts and addresses, in somebody's log
+        raise
 
 
 def _joined(connection: Connection | Session | Engine | None) -> AbstractContextManager[Connection]:

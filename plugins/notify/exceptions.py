@@ -35,17 +35,22 @@ class Fault:
         return f"{self.field}: {self.problem}"
 
 
+#: Faults in an error's text: a list of recipients in the wrong column has as many as it has lines.
+SHOWN = 100
+
+
 class InvalidMessage(NotifyError):
     """The message was refused at hand-over; nothing was stored.
 
-    :param faults: all that is wrong, at least one
+    :param faults: all that is wrong, at least one; the text names the first hundred
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        lines = "".join(f"\n  * {fault}" for fault in self.faults)
-        super().__init__(f"The message was refused, nothing was stored: {count}.{lines}")
+        lines = "".join(f"\n  * {fault}" for fault in self.faults[:SHOWN])
+        more = f"\n  … and {len(self.faults) - SHOWN} more" if len(self.faults) > SHOWN else ""
+        super().__init__(f"The message was refused, nothing was stored: {count}.{lines}{more}")
 
 
 class TemplateError(NotifyError):

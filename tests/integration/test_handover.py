@@ -133,6 +133,14 @@ def count(connection: Connection, table: str = "messages") -> int:
 # --- Recipients ------------------------------------------------------------------------------------------------------
 
 
+def test_more_names_than_parameters(known: None, connection: Connection) -> None:
+    """More names than PostgreSQL takes parameters are looked up all the same."""
+    many = [f"{number}@example.com" for number in range(70_000)]
+    assert set(people.find_by_email(connection, [*many, "Anna@example.com"])) == {"anna@example.com"}
+    assert set(people.find(connection, [*many, "anna"])) == {"anna"}
+    assert set(people.members(connection, [*many, "team"])) == {"team"}
+
+
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
@@ -492,6 +500,17 @@ def test_refusal_spares_the_transaction(variables: None, engine: Engine, connect
             enqueue(connection=mine, recipient="nobody", **TEXT)
         enqueue(connection=mine, recipient="x@example.com", **TEXT)
     assert count(connection) == 1
+
+
+def test_no_secret_in_an_error(variables: None, engine: Engine) -> None:
+    """When the database fails, the error tells no address and no text, even where the caller's engine would."""
+    with engine.begin() as mine:
+        mine.execute(sa.text("alter table notify.messages drop column case_id"))
+        with pytest.raises(sa.exc.ProgrammingError, match="case_id") as caught:
+            enqueue(connection=mine, recipient="x@example.com", **TEXT)
+        mine.rollback()
+    assert TEXT["subject"] not in str(caught.value)
+    assert "x@example.com" not in str(caught.value)
 
 
 def test_own_transaction(

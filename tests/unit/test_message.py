@@ -416,6 +416,14 @@ def test_all_faults_at_once() -> None:
     assert all(f"\n  * {field}: " in told for field in fields)
 
 
+def test_a_long_list_of_faults() -> None:
+    """An error with thousands of faults has them all, and a text that a log can hold."""
+    error = InvalidMessage(Fault("recipient", f"no {number}") for number in range(5000))
+    assert len(error.faults) == 5000
+    assert "5000 faults" in str(error)
+    assert str(error).endswith("recipient: no 99\n  … and 4900 more")
+
+
 def test_draft_keeps_what_is_good() -> None:
     """Beside faulty fields, the draft has the good ones, so that the rest of the message can be checked too."""
     draft, _ = read_draft({**GOOD, "html": "perhaps", "language": "pl"})

@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from notify.domain.message import read_draft
 from notify.exceptions import Fault, InvalidMessage
 from notify.handover import HandedOver
 from notify.operators import NotificationsOperator, SendMessageOperator
@@ -75,6 +76,15 @@ def test_key() -> None:
     """The default key is made of DAG, run, task and map index, and not of the try."""
     assert key_of(origin_of(context())) == f"invoices/{RUN_ID}/tell/-1"
     assert key_of(origin_of(context(0))) != key_of(origin_of(context(1)))
+
+
+def test_key_of_long_names() -> None:
+    """However long Airflow lets the names be, the default key is one that the door takes, and tells tasks apart."""
+    names = [Origin("d" * 250, "r" * 250, "t" * 249 + last, 7) for last in "ab"]
+    keys = [key_of(origin) for origin in names]
+    assert keys[0] != keys[1]
+    for key in keys:
+        assert read_draft({"recipient": "a@b.example", "subject": "s", "message": "m", "idempotency_key": key})[1] == []
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ from notify.exceptions import Fault
 #: RFC 5321, 4.5.3.1.10 asks servers for at least 100 recipients; many allow no more.
 MOST_RECIPIENTS_OF_ONE_MAIL = 100
 
+#: The longest idempotency key; an index of PostgreSQL takes four bytes a character of it.
+LONGEST_KEY = 500
+
 #: Beyond it, a delay is a slip of the pen.
 LONGEST_DELAY = timedelta(days=3660)
 
@@ -202,7 +205,7 @@ class Draft(BaseModel):
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     send_after: Moment = Field(default=None, description="Not before: a time with its zone, or a delay such as PT2H")
     expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
-    idempotency_key: Text = Field(default=None, max_length=500)
+    idempotency_key: Text = Field(default=None, max_length=LONGEST_KEY)
 
     @field_validator("subject", "reply_to", "case_id", "case_url", "idempotency_key")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -185,4 +186,8 @@ def origin_of(context: Context) -> Origin:
 
 def key_of(origin: Origin) -> str:
     """The idempotency key that a task's message has by default; the same for every retry."""
-    return f"{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
+    from notify.domain.message import LONGEST_KEY
+
+    key = f"{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
+    # Each of Airflow's ids may have 250 characters; a key may not have that many together.
+    return key if len(key) <= LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"

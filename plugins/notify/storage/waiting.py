@@ -57,7 +57,8 @@ _UNSERVED = sa.text("""
                 order by m.sender limit 1)
         from found where found.sender is not null
     )
-    select sender, (select count(*) from notify.messages m where m.status = 'queued' and m.sender = found.sender) as size
+    select sender,
+           (select count(*) from notify.messages m where m.status = 'queued' and m.sender = found.sender) as size
     from found where sender is not null and sender <> all(cast(:served as text[])) order by sender
 """)
 
