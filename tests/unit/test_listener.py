@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,37 @@ def test_pool_made_by_another_scheduler(session: Session, make_run: MakeRun) -> 
     add_pool(session, "smtp_default", 42)
     hourly_limits._create_pool(session, "smtp_default")
     assert pools(session) == {"smtp_default": 42}
+
+
+def test_two_schedulers_at_once(empty_database: sa.URL) -> None:
+    """Where two schedulers make the same pool at the same moment, neither loses its transaction by it."""
+    from airflow.models.team import Team
+
+    from notify.listeners import hourly_limits
+
+    engine = sa.create_engine(empty_database)
+    for model in (Team, Pool):
+        model.__table__.create(engine)
+    with Session(engine) as first, Session(engine) as second, ThreadPoolExecutor(1) as pool:
+        assert hourly_limits._slots(first, {"smtp_new"}) == {"smtp_new": 100}
+        first.execute(sa.update(Pool).values(slots=42))
+        waiting = pool.submit(hourly_limits._slots, second, {"smtp_new"})
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)
+        first.commit()
+        assert waiting.result(10) == {"smtp_new": 42}
+        assert pools(second) == {"smtp_new": 42}
+    engine.dispose()
+
+
+def test_mysql_is_asked_in_its_own_words() -> None:
+    """On MySQL the insert ignores a row that is there."""
+    from sqlalchemy.dialects import mysql
+
+    from notify.listeners import hourly_limits
+
+    insert = hourly_limits._insert_or_ignore(Pool.__table__, "mysql").values(pool="p")
+    assert str(insert.compile(dialect=mysql.dialect())).startswith("INSERT IGNORE INTO slot_pool")
 
 
 def test_pool_without_slots(session: Session, make_run: MakeRun) -> None:

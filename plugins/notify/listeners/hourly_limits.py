@@ -17,6 +17,7 @@ from notify.domain.limit import DEFAULT_LIMIT
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import Insert, Table
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -72,31 +73,43 @@ def _drains(session: Session, dag_run: DagRun) -> list[TaskInstance]:
 
 def _slots(session: Session, names: set[str]) -> dict[str, int]:
     """Slots by pool; a pool that is missing is made, for Airflow never schedules a task whose pool is."""
+    slots = _read_slots(session, names)
+    if missing := sorted(names - slots.keys()):
+        for name in missing:
+            _create_pool(session, name)
+        slots |= dict.fromkeys(missing, DEFAULT_LIMIT) | _read_slots(session, set(missing))
+    return slots
+
+
+def _read_slots(session: Session, names: set[str]) -> dict[str, int]:
     import sqlalchemy as sa
     from airflow.models.pool import Pool
 
     query = sa.select(Pool.pool, Pool.slots).where(Pool.pool.in_(names))
-    slots = {str(row.pool): int(row.slots) for row in session.execute(query)}
-    for name in sorted(names - slots.keys()):
-        _create_pool(session, name)
-        slots[name] = DEFAULT_LIMIT
-    return slots
+    return {str(row.pool): int(row.slots) for row in session.execute(query)}
 
 
 def _create_pool(session: Session, name: str) -> None:
     """Insert the pool unless another scheduler has just done so."""
-    import sqlalchemy as sa
     from airflow.models.pool import Pool
 
-    table = sa.inspect(Pool).local_table
     values = {
         "pool": name,
         "slots": DEFAULT_LIMIT,
         "description": "Messages per rolling hour for this sender; -1: no limit, 0: hold. Made by notify.",
         "include_deferred": False,
     }
-    missing = ~sa.select(sa.literal(1)).where(Pool.pool == name).exists()
-    columns = list(values)
-    source = sa.select(*(sa.literal(values[column]) for column in columns)).where(missing)
-    session.execute(sa.insert(table).from_select(columns, source))
-    log.warning("The pool %s was missing and has been made with %s slots.", name, DEFAULT_LIMIT)
+    insert = _insert_or_ignore(Pool.__table__, session.get_bind().dialect.name)
+    if session.execute(insert.values(values)).rowcount == 1:  # type: ignore[attr-defined]  # an insert's result has it
+        log.warning("The pool %s was missing and has been made with %s slots.", name, DEFAULT_LIMIT)
+
+
+def _insert_or_ignore(table: Table, dialect: str) -> Insert:
+    """An insert that does nothing where the row is there: an error would undo the scheduler's own transaction."""
+    from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+    if dialect == "mysql":
+        return mysql.insert(table).prefix_with("IGNORE")
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
