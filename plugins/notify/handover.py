@@ -113,7 +113,7 @@ class _Door:
         identity = self.settings.identity(sender)
         self._site_name = identity.name
         reply_to = self._reply_to()
-        files = fetch(self.draft.attachments, self.settings.attachment_sources, self.faults)
+        files = fetch(self.draft.attachments, self.settings.attachment_sources, self.settings.largest, self.faults)
         times = self._times()
         envelopes = self._envelopes(receivers)
         # Rendered even where nobody was found: a template's faults belong in the same error.

@@ -584,6 +584,19 @@ def test_by_uri(engine: Engine, give: HandOver, settings: HandOverSettings, repo
     assert [(one.filename, one.content) for one in mail.attachments] == [("june.csv", b"a;b\n"), ("July.csv", b"a;b\n")]
 
 
+def test_too_large_to_fetch(refuse: Refuse, settings: HandOverSettings, reports: Path) -> None:
+    """Of a file that no message can carry, or of many together, no more is read than a message may have."""
+    with (reports / "huge.bin").open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte with nothing in it
+    own = replace(settings, attachment_sources=(f"file://{reports}",), largest=100_000)
+    assert "send a link" in refuse(attachments=[f"file://{reports}/huge.bin"], using=own)["attachments[0]"]
+    (reports / "half.bin").write_bytes(bytes(60_000))
+    assert list(refuse(attachments=[f"file://{reports}/half.bin"] * 3, using=own)) == [
+        "attachments[1]",
+        "attachments[2]",
+    ]
+
+
 @pytest.mark.parametrize(
     "place",
     [

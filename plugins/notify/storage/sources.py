@@ -33,18 +33,19 @@ class File:
         return len(self.content) * 78 // 57 + 300
 
 
-def fetch(given: Sequence[Attachment], allowed: Sequence[str], faults: list[Fault]) -> list[File]:
+def fetch(given: Sequence[Attachment], allowed: Sequence[str], largest: int, faults: list[Fault]) -> list[File]:
     """The content of attachments, in order.
 
     :param allowed: URI prefixes that may be read; everything else is refused, the worker's own files above all
+    :param largest: bytes that a message may have; no more is read
     :param faults: what is wrong is added here
     """
-    files = []
+    files: list[File] = []
     for position, attachment in enumerate(given):
         try:
             content = attachment.inline
             if content is None:
-                content = _read(attachment.uri or "", allowed)
+                content = _read(attachment.uri or "", allowed, largest - sum(len(file.content) for file in files))
             files.append(File(attachment.name, _content_type(attachment), content))
         except ValueError as error:
             faults.append(Fault(f"attachments[{position}]", str(error)))
@@ -55,7 +56,7 @@ def _content_type(attachment: Attachment) -> str:
     return attachment.content_type or mimetypes.guess_type(attachment.name)[0] or "application/octet-stream"
 
 
-def _read(uri: str, allowed: Sequence[str]) -> bytes:
+def _read(uri: str, allowed: Sequence[str], most: int) -> bytes:
     if not any(_below(uri, prefix) for prefix in allowed):
         places = ", ".join(allowed) or "none so far"
         raise ValueError(
@@ -68,9 +69,12 @@ def _read(uri: str, allowed: Sequence[str]) -> bytes:
     if path.protocol in {"file", "local"}:
         _refuse_escape(path, allowed)
     try:
-        content = path.read_bytes()
-    except (OSError, ValueError, ImportError) as error:
+        with path.open("rb") as file:  # type: ignore[no-untyped-call]  # Airflow has no types for it
+            content: bytes = file.read(max(0, most) + 1)
+    except Exception as error:  # each storage's library has errors of its own
         raise ValueError(f"{uri!r} cannot be read: {type(error).__name__}: {error}") from error
+    if len(content) > most:
+        raise ValueError(f"{uri!r} makes the message larger than most servers take; send a link instead")
     return content
 
 
