@@ -15,7 +15,6 @@ from notify.domain.address import (
     Address,
     parse_address,
     split_names,
-    without_repeats,
 )
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=40).map(str.strip)
@@ -157,11 +156,3 @@ def test_refused(text: str) -> None:
     """What is no single address is refused, and never read as somebody else's."""
     with pytest.raises(ValueError, match=r"address|name"):
         parse_address(text)
-
-
-def test_repeats() -> None:
-    """Somebody named twice is kept once, where they stood first, however the letters are cased."""
-    seen: set[str] = set()
-    anna, other, bob = (Address(text) for text in ("anna@example.com", "Anna@example.com", "bob@example.com"))
-    assert without_repeats([anna, other], seen) == [anna]
-    assert without_repeats([other, bob], seen) == [bob]

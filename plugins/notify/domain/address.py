@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import email_validator
@@ -109,13 +109,3 @@ def _taken_apart(text: str) -> tuple[str, str]:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…")
-
-
-def without_repeats(addresses: Iterable[Address], seen: set[str]) -> Sequence[Address]:
-    """Keep the first of each mailbox; ``seen`` remembers across calls (To before Cc before Bcc)."""
-    kept = []
-    for address in addresses:
-        if address.key not in seen:
-            seen.add(address.key)
-            kept.append(address)
-    return kept
