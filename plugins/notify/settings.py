@@ -32,6 +32,10 @@ _SENDER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 #: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
 LARGEST_MESSAGE = 25 * 1024 * 1024
 
+#: Types that a connection to PostgreSQL may have. Where Airflow's postgres provider is not installed, neither the form
+#: nor ``airflow connections add`` knows that type: generic, with the same fields, is left (Airflow 3.3.2, 2026-11).
+_POSTGRES = frozenset({"postgres", "postgresql", "generic"})
+
 #: What libpq takes from a connection's extras; others belong to Airflow's own hook.
 _LIBPQ = frozenset(
     {
@@ -127,12 +131,12 @@ def database_url() -> URL:
         )
     if found is None:
         raise ConfigurationError(
-            "There is no connection notify_db. Add it in the Airflow UI (Admin → Connections, conn type postgres, "
+            "There is no connection notify_db. Add it in Airflow's UI (Admin → Connections, type postgres or generic, "
             "with the outbox database's host, login, password and database), or set AIRFLOW_CONN_NOTIFY_DB."
         )
-    if found.conn_type not in {"postgres", "postgresql"}:
+    if found.conn_type not in _POSTGRES:
         raise ConfigurationError(
-            f"The connection notify_db has the type {found.conn_type!r}; the outbox needs postgres. "
+            f"The connection notify_db has the type {found.conn_type!r}; the outbox needs postgres or generic. "
             "Change it in the Airflow UI (Admin → Connections)."
         )
     extras = {name: str(value) for name, value in _extras(found).items() if name in _LIBPQ}

@@ -99,12 +99,13 @@ def test_timezone_that_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> No
 # --- The outbox database ---------------------------------------------------------------------------------------------
 
 
-def test_database_by_json(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("conn_type", ["postgres", "generic"])
+def test_database_by_json(monkeypatch: pytest.MonkeyPatch, conn_type: str) -> None:
     """The connection's fields become the database's address, odd characters in the password included."""
     set_connection(
         monkeypatch,
         "notify_db",
-        conn_type="postgres",
+        conn_type=conn_type,
         host="db.example.com",
         port=6432,
         login="notify",
@@ -181,7 +182,9 @@ def test_no_database() -> None:
 def test_database_of_another_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of another type is an error that names both types and keeps the password to itself."""
     monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", "mysql://notify:geheim@h/outbox")
-    with pytest.raises(ConfigurationError, match=r"type 'mysql'; the outbox needs postgres. Change it") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"type 'mysql'; the outbox needs postgres or generic. Change it"
+    ) as caught:
         settings.database_url()
     assert "geheim" not in str(caught.value)
 
