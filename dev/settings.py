@@ -6,6 +6,7 @@ import base64
 import configparser
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ KEYS = (("core", "fernet_key"), ("api", "secret_key"), ("api_auth", "jwt_secret"
 KEYS_COMMENT = """\
 # The keys of this Airflow, made once by the local stack. Its other settings come as environment variables
 # (dev/settings.py). What you add here holds unless the stack sets it too.
+"""
+
+SHELL_COMMENT = """\
+# For a shell that is to reach this Airflow and its outbox. Made anew by each start of the local stack.\
 """
 
 
@@ -67,6 +72,17 @@ def environment(home: Path, *, port: int, database: str, dags_folder: Path) -> d
             for option, value in options.items()
         },
     }
+
+
+def shell_lines(env: Mapping[str, str]) -> str:
+    """The same for a person's shell, which then has ``airflow`` and ``python -m notify`` at hand: ``. .airflow/env``.
+
+    :param env: what :func:`environment` returned
+    """
+    ours = {name: value for name, value in env.items() if name.startswith("AIRFLOW")}
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in ours.items()]
+    commands = shlex.quote(str(Path(sys.executable).parent))
+    return "\n".join([SHELL_COMMENT, *exports, f'export PATH={commands}:"$PATH"', ""])
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from dev.errors import StackError
 from dev.ports import HOST, require_free
 from dev.postgres import Postgres
 from dev.processes import undisturbed
-from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment
+from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment, shell_lines
 from dev.standalone import Standalone
 
 #: What the stack waits for before it says that it is ready.
@@ -123,6 +123,7 @@ class Stack:
     def prepare_databases(self) -> None:
         """Bring both databases up to date and add what is missing in Airflow's."""
         self._env = self._environment()
+        self.shell.write_text(shell_lines(self._env))
         self._upgrade_outbox()
         self._prepare_airflow()
 
@@ -143,6 +144,11 @@ class Stack:
     def password(self) -> str:
         """The password of the user ``admin``."""
         return self.client.password
+
+    @property
+    def shell(self) -> Path:
+        """What a shell reads to have ``airflow`` and ``python -m notify`` reach this stack."""
+        return self.home / "env"
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask Airflow's API; ``path`` is below ``/api/v2``."""

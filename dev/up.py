@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -83,6 +84,8 @@ def _sign(stack: Stack) -> str:
   Airflow   {stack.url}
   Login     admin / {stack.password}
   Mail      lands in {stack.catcher.maildir.path} (port {stack.mail_port}); nothing leaves this machine
+  Commands  in another shell: . {shlex.quote(str(stack.shell))}
+            then, for example: python -m notify messages list
 """
 
 

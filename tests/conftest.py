@@ -10,10 +10,11 @@ from uuid import uuid4
 
 # Before anything imports Airflow: it reads these once, and its own home is none of our business.
 _home = tempfile.TemporaryDirectory(prefix="notify-tests-")
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
-os.environ.pop("AIRFLOW_CONN_NOTIFY_DB", None)
 
 import pytest  # noqa: E402 - after the environment is set
 import sqlalchemy as sa  # noqa: E402

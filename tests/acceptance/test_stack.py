@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shlex
 import signal
 import smtplib
 import socket
@@ -45,6 +46,13 @@ def services(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+
+
+def in_a_shell(home: Path, commands: str) -> str:
+    """What commands print in a person's shell that has read the stack's file, and nothing else of it."""
+    env = {"PATH": os.defpath, "HOME": str(home)}
+    script = f". {shlex.quote(str(home / 'env'))} && {commands}"
+    return subprocess.run(["sh", "-c", script], cwd="/", env=env, capture_output=True, text=True, check=True).stdout
 
 
 def postgres_pid(home: Path) -> int:
@@ -324,6 +332,7 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
             printed += line
             if "Running; Ctrl-C stops everything" in line:
                 break
+        listed = in_a_shell(home, "python -m notify messages list && airflow version")
         leader = json.loads((home / "stack" / "airflow.json").read_text())["pid"]
         pids = [leader, *(child.pid for child in psutil.Process(leader).children(recursive=True))]
         pids.append(postgres_pid(home))
@@ -334,5 +343,6 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
     for promised in (f"http://localhost:{port}", f"admin / {password}", str(home / "mail"), "you@example.com"):
         assert promised in printed
     assert len(list((home / "mail" / "new").iterdir())) == 1
+    assert "It works: your first message has arrived" in listed
     assert len(pids) > 6
     assert [pid for pid in pids if runs(pid)] == []
