@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
@@ -61,7 +62,7 @@ def dag_settings(variable: str, default: str) -> DagSettings:
     except InvalidSchedule as error:
         log.warning("Variable %s: %s The default %s applies.", variable, error, default)
         tags.append(INVALID_SCHEDULE)
-        notes.append(f"The Variable `{variable}` cannot be used: {error} The default `{default}` applies.")
+        notes.append(f"The Variable `{variable}` cannot be used: {_plain(error)} The default `{default}` applies.")
         schedule = parse_schedule(default)
     return DagSettings(_timetable(schedule, zone), tuple(dict.fromkeys(tags)), _warning(notes))
 
@@ -75,7 +76,7 @@ def known_senders() -> tuple[tuple[str, ...], str]:
         return settings.senders(), ""
     except ConfigurationError as error:
         log.warning("%s", error)
-        return settings.DEFAULT_SENDERS, _warning([f"{error} Until then only `smtp_default` is served."])
+        return settings.DEFAULT_SENDERS, _warning([f"{_plain(error)} Until then only `smtp_default` is served."])
 
 
 def _timetable(schedule: Schedule, zone: str) -> BaseTimetable:
@@ -87,5 +88,10 @@ def _timetable(schedule: Schedule, zone: str) -> BaseTimetable:
     return CronTriggerTimetable(schedule.cron, timezone=zone)
 
 
+def _plain(error: Exception) -> str:
+    """An error's text in Markdown: the asterisks of a cron expression are no emphasis."""
+    return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", str(error))
+
+
 def _warning(notes: list[str]) -> str:
-    return "".join(f"\n\n**⚠ {note}**" for note in notes)
+    return "".join(f"\n\n**⚠** {note}" for note in notes)
