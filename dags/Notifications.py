@@ -38,6 +38,7 @@ with DAG(
         NotificationsOperator(
             task_id=sender,
             sender=sender,
-            # Never two drains of one sender at once; another sender's slow or dead server holds nobody up.
+            # Never two drains of one sender at once: the next waits. Meanwhile other senders are served by later runs,
+            # unless max_active_runs of them wait for a slow server already.
             max_active_tis_per_dag=1,
         )

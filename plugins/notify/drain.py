@@ -201,6 +201,7 @@ class _Run:
         finally:
             self._finish()
         if self.fault:
+            log.warning("%s", self.result.summary)  # who raises returns nothing, and some may have been sent
             raise self.fault
         return self.result
 

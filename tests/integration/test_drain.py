@@ -884,14 +884,23 @@ def silent() -> Iterator[Callable[..., Silent]]:
 IMPATIENT: dict[str, Any] = {"patience": timedelta(seconds=0.4), "lease": timedelta(seconds=0.6)}
 
 
-def test_silent_server(
-    engine: Engine, connection: Connection, queue: Queue, silent: Callable[..., Silent], monkeypatch: pytest.MonkeyPatch
+def test_silent_server(  # noqa: PLR0917 - pytest passes them by name
+    engine: Engine,
+    connection: Connection,
+    queue: Queue,
+    silent: Callable[..., Silent],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A session that never comes back holds its run up for no longer than the patience; its message is in doubt."""
     monkeypatch.setattr("notify.drain.GOODBYE", 0.1)
     numbers = queue(count=3)
     with pytest.raises(SenderFault, match="has not come back within"):
         drain(engine, silent(1), limit=3, **IMPATIENT)
+    assert (
+        "smtp_default (limit 3 an hour): 0 handed to the server, 2 released, 2 waiting; the sender failed"
+        in caplog.text
+    )
     assert states(connection, numbers) == ["sending", "queued", "queued"]
     with engine.connect() as other:
         assert limits.usage(other, SENDER).total == 1, "it may yet be sent, so it counts"

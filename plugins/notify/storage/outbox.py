@@ -1,4 +1,4 @@
-"""The outbox: messages come in, and people move them. What a drain does is in :mod:`notify.storage.drains`."""
+"""The outbox: messages come in, and people move them. What a drain does: :mod:`notify.storage.attempts`."""
 
 from __future__ import annotations
 
