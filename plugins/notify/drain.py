@@ -23,13 +23,14 @@ from sqlalchemy.engine import Connection, Engine
 
 from notify.channels.base import Channel
 from notify.domain.drain import LEASE
-from notify.domain.limit import WINDOW
+from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.exceptions import SenderFault
 from notify.sessions import Report, SessionThread, Task
 from notify.storage import attempts, drains, schema, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement
+from notify.storage.drains import AtWork
 from notify.storage.engine import set_actor
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,8 @@ class Drainer:
     :param budget: after this time nothing new is begun
     :param patience: after this time a session that does not come back is given up
     :param stop: set it, and nothing new is begun
+    :param alone: leave the queue to a drain that is at it already; it saves runs from piling up behind a slow server.
+        The limit holds either way
     :param dag_id: the run that this happens in, for the register
     """
 
@@ -131,6 +134,7 @@ class Drainer:
     window: timedelta = WINDOW
     lease: timedelta = LEASE
     stop: threading.Event = field(default_factory=threading.Event)
+    alone: bool = False
     dag_id: str | None = None
     run_id: str | None = None
 
@@ -173,6 +177,8 @@ class _Run:
     def _run(self) -> DrainResult:
         with self._transaction() as connection:
             schema.require(connection)
+            if self.plan.alone and (other := drains.at_work(connection, self.plan.sender)):
+                return self._leave_to(other, connection)
             self.drain = drains.start(
                 connection,
                 self.plan.sender,
@@ -205,6 +211,17 @@ class _Run:
             raise self.fault
         return self.result
 
+    def _leave_to(self, other: AtWork, connection: Connection) -> DrainResult:
+        """Do nothing, and say who does."""
+        queue = waiting.queue(connection, self.plan.sender)
+        limit = self.plan.limit if self.plan.limit is not None else drains.last_limit(connection, self.plan.sender)
+        return DrainResult(
+            self.plan.sender,
+            DEFAULT_LIMIT if limit is None else limit,
+            waiting=queue.due + queue.later,
+            stopped=f"another run is at it ({other})",
+        )
+
     # --- The loop ----------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -236,6 +253,7 @@ class _Run:
             with self._transaction() as connection:
                 self._show_up(connection)
                 attempts.settle(connection, self.drain.id, settlements)
+                self._drop_expired(connection)
                 if go_on:
                     self._reserve(connection)
                 pairs = self._pairs() if go_on else []
@@ -257,6 +275,12 @@ class _Run:
         else:
             session.busy_since = time.monotonic()
             session.tasks.put(Task(claimed, begun))
+
+    def _drop_expired(self, connection: Connection) -> None:
+        """What became too late while it was reserved is not sent."""
+        if any(claimed.expires for claimed in self.reserved):
+            gone = attempts.release_expired(connection, self.drain)
+            self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in gone)
 
     def _reserve(self, connection: Connection) -> None:
         """Claim ahead, and use more sessions when there is work for them."""

@@ -218,7 +218,7 @@ class _Door:
         if isinstance(error, TemplateNotFound) and self.draft.language is not None:
             kinds = library(self.settings.templates).kinds()
             return "language" if (self.draft.template or PLAIN_KIND) in kinds else "template"
-        return "template"
+        return "template" if self.draft.template is not None else "message"
 
     def _data(self, reader: Receiver | None) -> dict[str, Any]:
         case = {"id": self.draft.case_id, "url": self._case_url()} if self.draft.case_id else None

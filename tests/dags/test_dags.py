@@ -74,13 +74,13 @@ def test_send_message() -> None:
 
 
 def test_one_task_for_each_sender(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each sender has one task, in the pool of its name, never two at once, and never retried."""
+    """Each sender has one task, in the pool of its name, that waits for no other run and is never retried."""
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SENDERS", '["smtp_default", "smtp-second.site"]')
     for dag in (notifications(), serialized(notifications())):
         assert [task.task_id for task in dag.tasks] == ["smtp_default", "smtp-second.site"]
         for task in dag.tasks:
             assert task.pool == task.task_id
-            assert task.max_active_tis_per_dag == 1
+            assert task.max_active_tis_per_dag is None
             assert task.retries == 0
             assert task.task_type == "NotificationsOperator"
             assert not task.upstream_task_ids

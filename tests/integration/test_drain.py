@@ -711,6 +711,18 @@ def test_expiring_during_the_run(engine: Engine, connection: Connection, queue: 
     assert (result.accepted, result.held_back, result.stopped) == (1, 0, "nothing more is due")
 
 
+def test_expiring_while_reserved(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """What becomes too late while it is reserved, behind another, is not sent, and its slot is given back."""
+    queue()
+    [late] = queue(expires_after="PT1H")
+    expire = f"update notify.messages set expires_at = now() where id = {late}"
+    channel = Slow(after=1, then=lambda: do(connection, expire))
+    result = drain(engine, channel, limit=10)
+    assert (result.accepted, result.expired, result.waiting) == (1, 1, 0)
+    assert states(connection, [late]) == ["expired"]
+    assert value(connection, "select count(*) from notify.attempts") == 1
+
+
 def test_expired_in_a_persons_hands(engine: Engine, connection: Connection, queue: Queue) -> None:
     """A late message that a person is just moving holds no run up; theirs is the last word."""
     [late], [fresh] = queue(expires_after="PT1H"), queue()
@@ -759,6 +771,37 @@ def test_two_drains_at_once(engine: Engine, queue: Queue, sink: SmtpSink) -> Non
     ids = [mail.parsed["Message-ID"] for mail in sink.taken]
     assert len(set(ids)) == len(ids) == 100
     assert sum(result.accepted for result in results) == 100
+
+
+def test_alone(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """A run that is to be alone leaves the queue to the one that is at it, says who that is, and holds nobody up."""
+    queue(count=3)
+    results: list[DrainResult] = []
+    channel = Slow(after=1, then=lambda: results.append(drain(engine, MemoryChannel(), alone=True, limit=7)))
+    first = drain(engine, channel, alone=True, dag_id="Notifications", run_id="one")
+    [second] = results
+    assert (second.accepted, second.limit, second.held_back) == (0, 7, 0)
+    assert second.stopped.startswith("another run is at it (Notifications/one, ")
+    assert (first.accepted, first.limit) == (3, -1)
+    assert value(connection, "select hourly_limit from notify.senders") == -1
+    assert drain(engine, MemoryChannel(), alone=True).stopped == "nothing more is due"
+
+
+def test_alone_in_a_race(engine: Engine, queue: Queue) -> None:
+    """Of many runs that start at the same moment and are to be alone, one works at a time; nothing is sent twice."""
+    queue(count=20)
+    channel = MemoryChannel()
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: drain(engine, channel, alone=True), range(8)))
+    assert sum(result.accepted for result in results) == len(channel.outbox) == 20
+    assert len({mail.message_id for mail in channel.outbox}) == 20
+
+
+def test_dead_is_not_at_work(engine: Engine, queue: Queue) -> None:
+    """A drain whose lease ran out keeps no run from its work."""
+    queue(count=2)
+    dead_drain(engine, claim=1, begin=0)
+    assert drain(engine, MemoryChannel(), alone=True).accepted == 2
 
 
 def dead_drain(engine: Engine, claim: int, begin: int) -> tuple[Drain, list[attempts.Claimed]]:

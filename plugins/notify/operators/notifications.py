@@ -81,6 +81,7 @@ class NotificationsOperator(BaseOperator):
             sender=self.sender,
             limit=self._limit(run.conf),
             budget=self.budget,
+            alone=True,
             stop=self._stop,
             dag_id=run.dag_id,
             run_id=run.run_id,

@@ -33,12 +33,14 @@ class Claimed:
     :param attempt_id: its open attempt, the token that counts against the limit
     :param id: the message's number
     :param faults: earlier attempts that failed because of the sender
+    :param expires: whether it may become too late to be sent
     """
 
     attempt_id: int
     id: int
     tried: Tried
     faults: int = 0
+    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,14 @@ _CLAIM = sa.text("""
     ), claimed as (
         update notify.messages m set status = 'sending', status_reason = null, attempts = m.attempts + 1
         from due where m.id = due.id
-        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before
+        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before, m.expires_at
     ), token as (
         insert into notify.attempts (message_id, number, sender, bulk, drain_id)
         select id, attempts, :sender, priority = 'bulk', :drain from claimed
         returning id, message_id
     )
     select token.id as attempt_id, claimed.id, claimed.guarantee, claimed.refusals,
+           claimed.expires_at is not null as expires,
            coalesce(now() - claimed.first_tried_at, interval '0') as age,
            exists (select from notify.recipients r where r.message_id = claimed.id and r.outcome = 'accepted')
                as reached,
@@ -128,7 +131,7 @@ def claim(connection: Connection, drain: Drain, wanted: int) -> list[Claimed]:
 
 def _claimed(row: sa.Row[Any]) -> Claimed:
     tried = Tried(Guarantee(row.guarantee), row.refusals, row.age, row.reached)
-    return Claimed(row.attempt_id, row.id, tried, row.faults)
+    return Claimed(row.attempt_id, row.id, tried, row.faults, row.expires)
 
 
 # --- Begin -----------------------------------------------------------------------------------------------------------
@@ -315,7 +318,7 @@ _RELEASE = sa.text("""
 """)
 
 _IN_DOUBT = sa.text("""
-    select a.id as attempt_id, m.id, m.guarantee, m.refusals, 0 as faults,
+    select a.id as attempt_id, m.id, m.guarantee, m.refusals, 0 as faults, false as expires,
            coalesce(now() - m.first_tried_at, interval '0') as age,
            exists (select from notify.recipients r where r.message_id = m.id and r.outcome = 'accepted') as reached,
            array(select r.position from notify.recipients r
@@ -332,6 +335,28 @@ def release(connection: Connection, drain_id: UUID, reason: str) -> int:
     :returns: how many
     """
     return connection.execute(_RELEASE, {"drain": drain_id, "reason": reason}).rowcount
+
+
+_RELEASE_EXPIRED = sa.text("""
+    with token as (
+        delete from notify.attempts a using notify.messages m
+        where a.drain_id = :drain and a.begun_at is null and a.ended_at is null
+          and m.id = a.message_id and m.expires_at <= clock_timestamp()
+        returning a.id, a.message_id
+    )
+    update notify.messages m
+    set status = 'queued', status_reason = 'released: its expires_after has passed', attempts = m.attempts - 1
+    from token where m.id = token.message_id and m.status = 'sending'
+    returning token.id
+""")
+
+
+def release_expired(connection: Connection, drain: Drain) -> set[int]:
+    """Put back what this drain has reserved and what has meanwhile become too late to be sent.
+
+    :returns: the attempts that are gone
+    """
+    return set(connection.scalars(_RELEASE_EXPIRED, {"drain": drain.id}))
 
 
 def doubt(connection: Connection, drain_id: UUID) -> int:

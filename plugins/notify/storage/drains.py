@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from notify.exceptions import LeaseLost, SenderFault
 from notify.storage import attempts
 
 _KNOW_SENDER = sa.text("insert into notify.senders (sender) values (:sender) on conflict do nothing")
+_LOCK_SENDER = sa.text("select from notify.senders where sender = :sender for update")
 _SET_LIMIT = sa.text("update notify.senders set hourly_limit = :limit, limit_seen_at = now() where sender = :sender")
 _LAST_LIMIT = sa.text("select hourly_limit from notify.senders where sender = :sender")
 _START = sa.text("""
@@ -68,6 +69,41 @@ def start(
         },
     )
     return drain
+
+
+_AT_WORK = sa.text("""
+    select worker, dag_id, run_id, started_at from notify.drains
+    where sender = :sender and ended_at is null and lease_until >= now()
+    order by started_at limit 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A living drain.
+
+    :param worker: host and process
+    """
+
+    worker: str
+    dag_id: str | None
+    run_id: str | None
+    started_at: datetime
+
+    def __str__(self) -> str:
+        run = f"{self.dag_id}/{self.run_id}, " if self.dag_id else ""
+        return f"{run}{self.worker}, since {self.started_at:%H:%M:%SZ}"
+
+
+def at_work(connection: Connection, sender: str) -> AtWork | None:
+    """The drain that is at the sender's queue now, None if nobody is.
+
+    Who asks before :func:`start`, in the same transaction, is the only one to do so: the others wait for the answer.
+    """
+    connection.execute(_KNOW_SENDER, {"sender": sender})
+    connection.execute(_LOCK_SENDER, {"sender": sender})
+    row = connection.execute(_AT_WORK, {"sender": sender}).one_or_none()
+    return AtWork(*row) if row else None
 
 
 def renew(connection: Connection, drain: Drain) -> None:
