@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,6 +35,19 @@ def enqueue(
     :returns: the messages, already there under the same ``idempotency_key`` or new
     :raises notify.exceptions.InvalidMessage: something is wrong with it; the error names every fault, nothing is stored
     :raises notify.exceptions.ConfigurationError: the database or a setting is not in order
+    """
+    return enqueue_fields(fields, connection=connection, origin=origin)
+
+
+def enqueue_fields(
+    fields: Mapping[str, Any],
+    *,
+    connection: Connection | Session | Engine | None = None,
+    origin: Origin | None = None,
+) -> HandedOver:
+    """Hand a message over whose fields come from outside: whatever they are called, they are taken for fields.
+
+    :param fields: by name; the other parameters and errors are those of :func:`enqueue`
     """
     try:
         with _joined(connection) as joined:

@@ -74,7 +74,7 @@ def test_origin(map_index: int | None, known: int) -> None:
 
 def test_key() -> None:
     """The default key is made of DAG, run, task and map index, and not of the try."""
-    assert key_of(origin_of(context())) == f"invoices/{RUN_ID}/tell/-1"
+    assert key_of(origin_of(context())) == f"task:invoices/{RUN_ID}/tell/-1"
     assert key_of(origin_of(context(0))) != key_of(origin_of(context(1)))
 
 
@@ -92,13 +92,13 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the operator hands over; there is no database here."""
     calls: list[dict[str, Any]] = []
 
-    def enqueue(**fields: Any) -> HandedOver:
-        calls.append(fields)
+    def enqueue_fields(fields: dict[str, Any], *, origin: Origin) -> HandedOver:
+        calls.append({**fields, "origin": origin})
         if fields["subject"] is None:
             raise InvalidMessage([Fault("subject", "is missing"), Fault("message", "is missing")])
         return HandedOver((Stored(5, "<5@example.com>"),), duplicate=len(calls) > 1)
 
-    monkeypatch.setattr("notify.enqueuing.enqueue", enqueue)
+    monkeypatch.setattr("notify.enqueuing.enqueue_fields", enqueue_fields)
     return calls
 
 
@@ -110,27 +110,42 @@ def test_hand_over(enqueued: list[dict[str, Any]]) -> None:
     [fields] = enqueued
     assert set(fields) == {*FIELDS, "origin"}
     assert (fields["recipient"], fields["subject"], fields["priority"]) == ("anna", "s", "bulk")
-    assert fields["idempotency_key"] == f"invoices/{RUN_ID}/tell/-1"
+    assert fields["idempotency_key"] == f"task:invoices/{RUN_ID}/tell/-1"
 
 
 def test_fields_from_params(enqueued: list[dict[str, Any]]) -> None:
     """What a run's params hold is handed over as it is: nobody runs Jinja from outside, and no key is dropped."""
     operator = SendMessageOperator(task_id="tell", from_params=True)
-    params = {"subject": "{{ conf }}", "message": "{% for %}", "data": {"a": "{{ ds }}"}, "subjct": "a slip"}
+    params = {
+        "subject": "{{ conf }}",
+        "message": "{% for %}",
+        "data": {"a": "{{ ds }}"},
+        "subjct": "a slip",
+        "connection": "not ours",
+    }
     operator.render_template_fields(context(params=params))
     operator.execute(context(params=params))
     [fields] = enqueued
     assert {name: fields[name] for name in params} == params
-    assert fields["idempotency_key"] == f"invoices/{RUN_ID}/tell/-1"
+    assert fields["idempotency_key"] == f"task:invoices/{RUN_ID}/tell/-1"
 
 
 @pytest.mark.parametrize(
-    ("own", "used"), [("mine", "mine"), (None, f"invoices/{RUN_ID}/tell/-1"), ("", f"invoices/{RUN_ID}/tell/-1")]
+    ("own", "used"),
+    [("mine", "mine"), (None, f"task:invoices/{RUN_ID}/tell/-1"), ("", f"task:invoices/{RUN_ID}/tell/-1")],
 )
 def test_own_key_comes_first(enqueued: list[dict[str, Any]], own: str | None, used: str) -> None:
     """A key of the author's own is used; one left blank in a form is none."""
     SendMessageOperator(task_id="tell", subject="s", idempotency_key=own).execute(context())
     assert enqueued[0]["idempotency_key"] == used
+
+
+@pytest.mark.parametrize("key", ["task:invoices/other/tell/-1", " task:x"])
+def test_key_of_another_task(enqueued: list[dict[str, Any]], key: str) -> None:
+    """Nobody can take the key that a task has by default, and so swallow its mail."""
+    with pytest.raises(AirflowFailException, match="idempotency_key: begins with 'task:'"):
+        SendMessageOperator(task_id="tell", subject="s", idempotency_key=key).execute(context())
+    assert enqueued == []
 
 
 def test_retry_says_duplicate(enqueued: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:

@@ -43,6 +43,9 @@ FIELDS = (
     "idempotency_key",
 )
 
+#: How the keys begin that tasks have by default: nobody else can take them, and so swallow a task's mail.
+OWN_KEY = "task:"
+
 #: A field as an author may write it: a value, a Jinja string, or a callable that gets the context.
 Field = Any
 
@@ -147,14 +150,14 @@ class SendMessageOperator(BaseOperator):
         """
         from airflow.sdk.exceptions import AirflowFailException
 
-        from notify import enqueue
+        from notify.enqueuing import enqueue_fields
         from notify.exceptions import InvalidMessage, NotifyError
 
         origin = origin_of(context)
         fields = self._fields(context)
-        fields["idempotency_key"] = fields.get("idempotency_key") or key_of(origin)
         try:
-            handed_over = enqueue(origin=origin, **fields)
+            fields["idempotency_key"] = self._key(fields.get("idempotency_key"), origin)
+            handed_over = enqueue_fields(fields, origin=origin)
         except NotifyError as error:
             # Airflow's log page keeps an exception's text apart; what is wrong belongs where people look first.
             log.error("%s", error)  # noqa: TRY400
@@ -174,6 +177,15 @@ class SendMessageOperator(BaseOperator):
             return dict(context["params"])
         return {name: getattr(self, name) for name in FIELDS}
 
+    def _key(self, given: object, origin: Origin) -> object:
+        """The key given, or the task's own; nobody else may give one that is a task's own."""
+        from notify.exceptions import Fault, InvalidMessage
+
+        if isinstance(given, str) and given.strip().startswith(OWN_KEY):
+            problem = f"begins with {OWN_KEY!r}, which marks the keys that tasks have by default; choose another"
+            raise InvalidMessage([Fault("idempotency_key", problem)])
+        return given or key_of(origin)
+
 
 def origin_of(context: Context) -> Origin:
     """The task that is running, as the register knows it."""
@@ -188,6 +200,6 @@ def key_of(origin: Origin) -> str:
     """The idempotency key that a task's message has by default; the same for every retry."""
     from notify.domain.message import LONGEST_KEY
 
-    key = f"{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
+    key = f"{OWN_KEY}{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
     # Each of Airflow's ids may have 250 characters; a key may not have that many together.
-    return key if len(key) <= LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
+    return key if len(key) <= LONGEST_KEY else f"{OWN_KEY}sha256:{sha256(key.encode()).hexdigest()}"
