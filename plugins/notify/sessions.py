@@ -43,15 +43,17 @@ class Report:
     fault: SenderFault | None = None
 
 
-class SessionThread(threading.Thread):
+class SessionThread:
     """A session and the thread that uses it.
+
+    It has a thread and is none: Python 3.13 gave threads an attribute ``_handle``, which hid a method of that name.
 
     :param number: for the thread's name
     :param reports: where the main thread looks for reports
     """
 
     def __init__(self, number: int, channel: Channel, reports: SimpleQueue[Report]) -> None:
-        super().__init__(name=f"notify-session-{number}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"notify-session-{number}", daemon=True)
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.busy_since: float | None = time.monotonic()  # opening; the main thread's own note, as is the next
         self.faults = 0  # in a row; two on fresh sessions are the sender's, not the message's
@@ -64,7 +66,15 @@ class SessionThread(threading.Thread):
         """Whether a report of it is awaited."""
         return self.busy_since is not None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Open the session and report; from then on, send what comes."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread has ended, but no longer than so many seconds."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
         """Open a session, then send what comes; a lost session is opened anew when it is needed."""
         self._reports.put(Report(self, fault=self._open()))
         while task := self.tasks.get():
