@@ -265,6 +265,8 @@ def _faults_of(error: ValidationError) -> list[Fault]:
         known = field in Draft.model_fields
         where = "".join(f"[{part}]" if part.isdigit() else "" for part in path)
         problem = item["msg"].removeprefix("Value error, ") if known else "there is no such field"
+        if known and item["type"] == "extra_forbidden":
+            problem = f"has no field {path[-1]!r}"
         faults.setdefault(field + where, Fault(field + where, problem))
     return list(faults.values())
 
