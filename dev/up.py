@@ -20,6 +20,7 @@ from dev.steps import Steps, complain, say
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 WELCOME_TO = "you@example.com"
+SENDER = "smtp_default"
 
 
 def main() -> int:
@@ -102,7 +103,7 @@ def _welcome(stack: Stack, steps: Steps) -> None:
 
 
 def _no_welcome(stack: Stack) -> str | None:
-    sender = stack.api("GET", "/connections/smtp_default")
+    sender = stack.api("GET", f"/connections/{SENDER}")
     if (sender["host"], sender["port"]) != (HOST, stack.mail_port):
         return "the connection smtp_default points at a server of yours"
     paused = [dag for dag in ("SendMessage", "Notifications") if stack.api("GET", f"/dags/{dag}")["is_paused"]]
@@ -115,11 +116,12 @@ def _send_welcome(stack: Stack, steps: Steps) -> None:
     begin = time.monotonic()
     conf = {
         "recipient": WELCOME_TO,
+        "sender": SENDER,  # the catcher, whoever is first in notify_senders by now
         "template": "welcome",
         "data": {"catcher": str(stack.catcher.maildir.path), "ui_url": stack.url},
     }
     message = stack.xcom("SendMessage", stack.run("SendMessage", conf))["messages"][0]
-    drained = stack.xcom("Notifications", stack.run("Notifications"), "smtp_default")
+    drained = stack.xcom("Notifications", stack.run("Notifications"), SENDER)
     if drained["held_back"] and message["message_id"] not in {mail.message_id for mail in stack.mail()}:
         steps(f"It waits in the outbox: the hourly limit, the pool smtp_default, is {drained['limit']}")
         return

@@ -48,4 +48,7 @@ def _downgrade(options: argparse.Namespace) -> None:
             "Make a backup (pg_dump), then add --yes."
         )
     before, after = schema.downgrade(connect(), options.revision)
+    if before == after:
+        print(f"The outbox database is at revision {after or 'nothing'} already.")
+        return
     print(f"The outbox database was taken back from {before or 'nothing'} to {after or 'nothing'}.")
