@@ -105,16 +105,17 @@ def framed(page: str, size: tuple[int, int]) -> str:
 
 
 def main() -> None:
-    """Render one message and take its three pictures."""
+    """Render one message and picture it on a phone, in light and in dark."""
     library = TemplateLibrary(ROOT / "include" / "templates")
     page = library.render("send_message", language="en", timezone="UTC", data=DATA).html or ""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    phones = {scheme: IMAGES / f"mail-phone-{scheme}.png" for scheme in _SCHEME}
-    for scheme, target in phones.items():
-        shoot(framed(page, PHONE), target, PHONE, scheme)
-    sources = {scheme: target.as_uri() for scheme, target in phones.items()}
-    both = _SIDE_BY_SIDE.format(style=_PICTURE, **sources)
-    shoot(both, IMAGES / "mail.png", (2 * PHONE[0] + 120, PHONE[1] + 76), "light")
+    with tempfile.TemporaryDirectory() as folder:
+        phones = {scheme: Path(folder) / f"{scheme}.png" for scheme in _SCHEME}
+        for scheme, target in phones.items():
+            shoot(framed(page, PHONE), target, PHONE, scheme)
+        sources = {scheme: target.as_uri() for scheme, target in phones.items()}
+        both = _SIDE_BY_SIDE.format(style=_PICTURE, **sources)
+        shoot(both, IMAGES / "mail.png", (2 * PHONE[0] + 120, PHONE[1] + 76), "light")
 
 
 if __name__ == "__main__":
