@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from sqlalchemy.engine import Connection, Engine
 
 from notify.channels.base import Channel
-from notify.domain.drain import LEASE
+from notify.domain.drain import BUDGET, LEASE
 from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
@@ -34,9 +34,6 @@ from notify.storage.drains import AtWork
 from notify.storage.engine import set_actor
 
 log = logging.getLogger(__name__)
-
-#: How long one run may take.
-BUDGET = timedelta(minutes=10)
 
 #: Messages reserved ahead for each session: enough to never wait for a claim, few enough that an urgent message
 #: soon has its turn and a crash has little to release.

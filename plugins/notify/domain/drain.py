@@ -8,6 +8,9 @@ from uuid import UUID
 
 from notify.domain.limit import WINDOW
 
+#: After this time a run begins nothing new.
+BUDGET = timedelta(minutes=10)
+
 #: A drain that has not shown itself for so long is taken for dead; it shows itself every third of it.
 LEASE = timedelta(minutes=2)
 

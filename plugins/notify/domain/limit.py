@@ -17,6 +17,9 @@ DEFAULT_LIMIT = 100
 #: A pool with this many slots has no limit.
 UNLIMITED = -1
 
+#: The key in the conf of a run of Notifications under which the listener writes the limits and the tasks find them.
+HOURLY_LIMITS = "hourly_limits"
+
 #: Bulk may take this share of the slots; the rest stays free for urgent and normal messages.
 BULK_SHARE = 0.8
 

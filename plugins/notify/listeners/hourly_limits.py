@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 
-from notify.domain.limit import DEFAULT_LIMIT
+from notify.domain.limit import DEFAULT_LIMIT, HOURLY_LIMITS
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -27,9 +27,6 @@ DAG_ID = "Notifications"
 
 #: The class name of the operator that drains, as Airflow keeps it with the task.
 OPERATOR = "NotificationsOperator"
-
-#: The key in the run's conf.
-CONF_KEY = "hourly_limits"
 
 #: Where a task runs whose own pool has no slots: it must run to say that its messages are held.
 FALLBACK_POOL = "default_pool"
@@ -55,7 +52,7 @@ def carry_limits(dag_run: DagRun) -> None:
     for task in tasks:
         if limits[task.task_id] == 0:
             task.pool = FALLBACK_POOL
-    dag_run.conf = {**(dag_run.conf or {}), CONF_KEY: limits}
+    dag_run.conf = {**(dag_run.conf or {}), HOURLY_LIMITS: limits}
 
 
 def _drains(session: Session, dag_run: DagRun) -> list[TaskInstance]:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from notify.domain.drain import BUDGET
+from notify.domain.limit import HOURLY_LIMITS
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from sqlalchemy.engine import Engine
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from notify.drain import DrainResult
 
 log = logging.getLogger(__name__)
-
-#: Where the listener writes the pools' slots into a run's conf.
-LIMITS = "hourly_limits"
 
 
 class NotificationsOperator(BaseOperator):
@@ -39,7 +39,7 @@ class NotificationsOperator(BaseOperator):
     template_fields: Sequence[str] = ("sender",)
     ui_color = "#dcfce7"
 
-    def __init__(self, *, sender: str, budget: timedelta = timedelta(minutes=10), **kwargs: Any) -> None:
+    def __init__(self, *, sender: str, budget: timedelta = BUDGET, **kwargs: Any) -> None:
         kwargs.setdefault("pool", sender)
         super().__init__(**kwargs)
         self.sender = sender
@@ -94,7 +94,7 @@ class NotificationsOperator(BaseOperator):
         self._stop.set()
 
     def _limit(self, conf: object) -> int | None:
-        limits = conf.get(LIMITS) if isinstance(conf, dict) else None
+        limits = conf.get(HOURLY_LIMITS) if isinstance(conf, dict) else None
         limit = limits.get(self.sender) if isinstance(limits, dict) else None
         if isinstance(limit, int) and not isinstance(limit, bool):
             return limit
