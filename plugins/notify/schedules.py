@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
 
@@ -85,7 +86,8 @@ def _timetable(schedule: Schedule, zone: str) -> BaseTimetable:
     if schedule.every is not None:
         return DeltaTriggerTimetable(schedule.every)
     assert schedule.cron is not None
-    return CronTriggerTimetable(schedule.cron, timezone=zone)
+    # Airflow 3.3 takes run_immediately=False for "if the last time has just passed", against its own words (2026-11).
+    return CronTriggerTimetable(schedule.cron, timezone=zone, run_immediately=timedelta(0))
 
 
 def _plain(error: Exception) -> str:

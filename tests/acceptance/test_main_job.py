@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -59,6 +60,13 @@ def dag(stack: Stack, dag_id: str) -> dict[str, Any]:
     """What Airflow knows of a DAG."""
     known: dict[str, Any] = stack.api("GET", f"/dags/{dag_id}/details")
     return known
+
+
+def test_nothing_runs_before_its_time(stack: Stack) -> None:
+    """An Airflow that has just met the DAG makes up for no time that has passed: a run would send unasked."""
+    runs = stack.api("GET", "/dags/Notifications/dagRuns?run_type=scheduled")
+    assert runs["total_entries"] == 0
+    assert dag(stack, "Notifications")["next_dagrun_run_after"] > datetime.now(UTC).isoformat()
 
 
 def test_the_pool_is_the_limit(stack: Stack) -> None:

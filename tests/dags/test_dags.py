@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,18 @@ def test_one_task_for_each_sender(monkeypatch: pytest.MonkeyPatch) -> None:
             assert task.task_type == "NotificationsOperator"
             assert not task.upstream_task_ids
         assert [task.sender for task in dag.tasks] == ["smtp_default", "smtp-second.site"]
+
+
+@pytest.mark.parametrize("schedule", ["*/3 * * * *", "0 0 1 1 *", "@hourly"])
+def test_the_first_run_waits_for_its_time(monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
+    """A DAG that is new makes up for no time that has passed: its first run is the next one by the clock."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SCHEDULE_NOTIFICATIONS", schedule)
+    before = datetime.now(UTC)
+    dag = serialized(notifications())
+    assert dag.start_date is None
+    first = dag.next_dagrun_info(last_automated_run_info=None)
+    assert first is not None
+    assert first.run_after > before
 
 
 def test_tasks_are_known_to_the_listener() -> None:
