@@ -6,6 +6,12 @@ The migrations make them; a test holds both together. Two notions carry the prom
   counts against the hourly limit, from its claim until a window after it ended.
 * A *drain* is one run over one sender's queue. It holds a lease; an attempt of a drain that has ended can neither be
   begun nor settled.
+
+And two more, that of events:
+
+* A *notification* is an event for one recipient. Its column ``home`` says where it is, and a row has but one: a mail of
+  its own, a digest, put aside, or refused with a reason. Once it has left the state of waiting it moves no more.
+* The table ``deferred`` is the queue of what is put aside: a row for each notification that waits.
 """
 
 from __future__ import annotations
@@ -25,11 +31,13 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Time,
     UniqueConstraint,
     Uuid,
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "notify"
 
@@ -65,6 +73,7 @@ people = Table(
     Column("timezone", Text),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("supervisor", Text, ForeignKey("notify.people.login", deferrable=True, initially="DEFERRED")),
+    Column("source", Text),
     _now("updated_at"),
     CheckConstraint("login <> '' and position('@' in login) = 0 and login !~ '[;,]'", name="login"),
 )
@@ -79,6 +88,34 @@ memberships = Table(
     Column("group_name", Text, ForeignKey("notify.groups.name", ondelete="CASCADE"), primary_key=True),
     Column("login", Text, ForeignKey("notify.people.login", ondelete="CASCADE"), primary_key=True),
     Index("memberships_login_idx", "login"),
+)
+
+#: How often a person wants to hear of a kind of event; the kind ``*`` stands for all that have no row of their own.
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("login", Text, ForeignKey("notify.people.login", ondelete="CASCADE"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("frequency", Text),
+    Column("hour", Time),
+    Column("weekday", SmallInteger),
+    Column("quiet_from", Time),
+    Column("quiet_until", Time),
+    _now("updated_at"),
+    CheckConstraint("frequency in ('immediately','hourly','daily','weekly','never')", name="frequency"),
+    CheckConstraint("weekday between 1 and 7", name="weekday"),
+    CheckConstraint("num_nonnulls(quiet_from, quiet_until) <> 1 and quiet_from <> quiet_until", name="quiet"),
+)
+
+#: Addresses that get nothing, until ``expires_at``; in lower case.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    _now("created_at"),
+    _moment("expires_at"),
+    CheckConstraint("address = lower(address)", name="address"),
 )
 
 #: What is known of a sender beside its connection and its pool.
@@ -276,4 +313,166 @@ message_events = Table(
     Column("reason", Text),
     Column("actor", Text),
     Index("message_events_message_id_idx", "message_id", "id"),
+)
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+#: What events are about, as the latest of them told it.
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("url", Text),
+    Column("process", Text),
+    Column("stage", Text),
+    Column("owner", Text),
+    _moment("closed_at"),
+    _moment("seen_at", null=False),
+)
+
+#: What happened to cases.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=False), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("idempotency_key", Text, unique=True),
+    Column("case_id", Text),
+    Column("case_title", Text, nullable=False, server_default=""),
+    Column("case_url", Text),
+    Column("process", Text),
+    Column("stage", Text),
+    Column("owner", Text),
+    Column("actor", Text),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("recipients", Integer, nullable=False),
+    _moment("occurred_at", null=False),
+    _now("created_at"),
+    Column("origin_dag_id", Text),
+    Column("origin_run_id", Text),
+    Column("origin_task_id", Text),
+    Column("origin_map_index", Integer),
+    CheckConstraint("recipients > 0", name="recipients"),
+    Index("events_case_id_idx", "case_id", "id", postgresql_where=text("case_id is not null")),
+    Index(
+        "events_origin_idx",
+        "origin_dag_id",
+        "origin_run_id",
+        postgresql_where=text("origin_dag_id is not null"),
+    ),
+)
+
+#: An event for one recipient, and its one home. What was put aside keeps here what was generated for it.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", BigInteger, Identity(always=False), primary_key=True),
+    Column("event_id", BigInteger, ForeignKey("notify.events.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("login", Text),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("address", Text),
+    Column("channel", Text, nullable=False, server_default="email"),
+    Column("home", Text, nullable=False),
+    Column("reason", Text),
+    Column("message_id", BigInteger, ForeignKey("notify.messages.id")),
+    Column("language", Text),
+    Column("subject", Text),
+    Column("summary", Text),
+    Column("content_id", BigInteger, ForeignKey("notify.contents.id")),
+    Column("content_fields", LargeBinary),
+    _now("routed_at"),
+    _moment("moved_at"),
+    UniqueConstraint("event_id", "position"),
+    CheckConstraint("home in ('mail','digest','waiting','refused')", name="home"),
+    CheckConstraint("(home in ('mail','digest')) = (message_id is not null)", name="message"),
+    CheckConstraint("(home = 'refused') = (reason is not null)", name="reason"),
+    CheckConstraint(
+        "home <> 'waiting' or num_nulls(login, subject, summary, content_id, content_fields) = 0",
+        name="waiting",
+    ),
+    Index("notifications_login_key", "event_id", "login", unique=True, postgresql_where=text("login is not null")),
+    Index("notifications_mail_key", "message_id", unique=True, postgresql_where=text("home = 'mail'")),
+    Index("notifications_message_id_idx", "message_id", postgresql_where=text("message_id is not null")),
+    Index("notifications_content_id_idx", "content_id", postgresql_where=text("content_id is not null")),
+    Index("notifications_person_idx", "login", "routed_at"),
+)
+
+#: What is put aside, until its person's time; a row for each notification that waits.
+deferred = Table(
+    "deferred",
+    metadata,
+    Column(
+        "notification_id",
+        BigInteger,
+        ForeignKey("notify.notifications.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("login", Text, ForeignKey("notify.people.login"), nullable=False),
+    Column("kind", Text, nullable=False),
+    _moment("due_at", null=False),
+    _moment("look_at", null=False),
+    CheckConstraint("look_at <= due_at", name="look_at"),
+    Index("deferred_login_idx", "login", "look_at"),
+)
+
+# --- Deadlines -------------------------------------------------------------------------------------------------------
+
+#: The terms of cases' stages, and the reminders that people set on cases. A closed one stays, with its reason.
+deadlines = Table(
+    "deadlines",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("case_id", Text, ForeignKey("notify.cases.id"), nullable=False),
+    Column("stage", Text),
+    Column("owner", Text),
+    Column("login", Text, ForeignKey("notify.people.login")),
+    Column("name", Text, nullable=False, server_default=""),
+    _moment("due_at", null=False),
+    Column("plan", JSONB, nullable=False),
+    Column("set_by", Text),
+    _now("created_at"),
+    _moment("closed_at"),
+    Column("closed_reason", Text),
+    CheckConstraint("type in ('term','reminder')", name="type"),
+    CheckConstraint("(type = 'reminder') = (login is not null)", name="login"),
+    CheckConstraint("(closed_at is null) = (closed_reason is null)", name="closed"),
+    Index(
+        "deadlines_term_key",
+        "case_id",
+        func.coalesce(text("stage"), text("''")),
+        unique=True,
+        postgresql_where=text("type = 'term' and closed_at is null"),
+    ),
+    Index(
+        "deadlines_reminder_key",
+        "case_id",
+        "login",
+        "name",
+        unique=True,
+        postgresql_where=text("type = 'reminder' and closed_at is null"),
+    ),
+    Index("deadlines_case_id_idx", "case_id", "id"),
+)
+
+#: The moments of a deadline at which somebody is told: notices before it, its passing, the escalations after it.
+deadline_steps = Table(
+    "deadline_steps",
+    metadata,
+    Column("deadline_id", BigInteger, ForeignKey("notify.deadlines.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    _moment("fires_at", null=False),
+    Column("recipients", ARRAY(Text), nullable=False),
+    Column("outcome", Text),
+    _moment("settled_at"),
+    Column("event_id", BigInteger, ForeignKey("notify.events.id")),
+    CheckConstraint("outcome in ('fired','superseded','past','closed')", name="outcome"),
+    CheckConstraint("(outcome is null) = (settled_at is null)", name="settled"),
+    CheckConstraint("(outcome is not distinct from 'fired') = (event_id is not null)", name="event"),
+    Index("deadline_steps_open_idx", "fires_at", "deadline_id", postgresql_where=text("outcome is null")),
+    Index("deadline_steps_event_id_idx", "event_id", postgresql_where=text("event_id is not null")),
 )
