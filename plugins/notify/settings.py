@@ -6,14 +6,15 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 from zoneinfo import available_timezones
 
+from notify.domain.kind import BUILT_IN, Kind, read_kinds
 from notify.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ class HandOverSettings:
     :param attachment_store: object storage URI to keep attachments below, None for the outbox itself
     :param largest: bytes that a message may have, attachments included
     :param identity: what readers see of a sender
+    :param kinds: kinds of event by name
+    :param blocked: kinds that a process sends no mail about, by process
     """
 
     senders: tuple[str, ...]
@@ -201,6 +204,8 @@ class HandOverSettings:
     attachment_store: str | None = None
     largest: int = LARGEST_MESSAGE
     identity: Callable[[str], SenderIdentity] = lambda _sender: SenderIdentity(socket.getfqdn())
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: BUILT_IN)
+    blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def url_of_case(self, case_id: str) -> str | None:
         """Where a case can be looked at, None if nobody has said."""
@@ -212,6 +217,7 @@ def hand_over_settings() -> HandOverSettings:
 
     :raises ConfigurationError: one of them cannot be used
     """
+    known = kinds()
     return HandOverSettings(
         senders=senders(),
         templates=templates_root(),
@@ -220,7 +226,33 @@ def hand_over_settings() -> HandOverSettings:
         attachment_sources=_attachment_sources(),
         attachment_store=variable("notify_attachment_store") or None,
         identity=sender_identity,
+        kinds=known,
+        blocked=_blocked(known),
     )
+
+
+def kinds() -> dict[str, Kind]:
+    """Kinds of event by name: the built-in ones, and those in the Variable ``notify_kinds``.
+
+    :raises ConfigurationError: the Variable cannot be used
+    """
+    return read_kinds(variable("notify_kinds"))
+
+
+def _blocked(known: Mapping[str, Kind]) -> dict[str, frozenset[str]]:
+    text = variable("notify_blocked")
+    given = _json(text) if text else {}
+    if not isinstance(given, dict) or not all(
+        isinstance(names, list) and all(name in known and not known[name].mandatory for name in names)
+        for names in given.values()
+    ):
+        blockable = ", ".join(sorted(name for name, kind in known.items() if not kind.mandatory))
+        raise ConfigurationError(
+            f"The Variable notify_blocked is {text!r}, which is no JSON object of processes, each with a list of kinds "
+            f'that it sends no mail about. Write, for example, {{"Onboarding": ["case_received"]}}; what is mandatory '
+            f"cannot be blocked, these kinds can: {blockable}."
+        )
+    return {process: frozenset(names) for process, names in given.items()}
 
 
 def _attachment_sources() -> tuple[str, ...]:

@@ -1,0 +1,148 @@
+"""What a person chose: how often they want to hear of a kind of event, and when (behaviour: Kinds of event)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import time
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+
+#: Stands for every kind that a person has said nothing else about.
+ANY_KIND = "*"
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class Frequency(StrEnum):
+    """How often; the values stand in the database."""
+
+    IMMEDIATELY = "immediately"  #: with the next run of Notifications
+    HOURLY = "hourly"  #: at the next full hour
+    DAILY = "daily"  #: at the end of the person's day
+    WEEKLY = "weekly"  #: at the beginning of the person's week
+    NEVER = "never"
+
+
+#: When a frequency is due unless the person says otherwise, by the clock on their wall.
+DAY_ENDS = time(18)
+WEEK_BEGINS = time(8)
+FIRST_WEEKDAY = 1
+
+
+def _weekday(value: object) -> object:
+    """``monday`` or ``mon`` as well as 1, Monday (ISO 8601)."""
+    if isinstance(value, str) and not value.isdigit():
+        found = [
+            number
+            for number, name in enumerate(WEEKDAYS, start=1)
+            if len(value) > 1 and name.startswith(value.strip().lower())
+        ]
+        if len(found) != 1:
+            raise ValueError(f"{value!r} is no day of the week; write monday to sunday, or 1 to 7")
+        return found[0]
+    return value
+
+
+class Preference(BaseModel):
+    """What a person said about one kind of event, or about all of them; None is "nothing said".
+
+    :param frequency: how often
+    :param hour: when a day's or week's mail is due, on the clock of the person's zone
+    :param weekday: day of a week's mail, 1 (Monday) to 7 (ISO 8601); its name is taken as well
+    :param quiet_from: from then on nothing but what is mandatory, until
+    :param quiet_until: this hour; quiet hours may run across midnight
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frequency: Frequency | None = None
+    hour: time | None = None
+    weekday: Annotated[int | None, BeforeValidator(_weekday)] = None
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+
+    @field_validator("hour", "quiet_from", "quiet_until")
+    @classmethod
+    def _of_a_wall(cls, value: time | None) -> time | None:
+        if value is not None and (value.tzinfo is not None or value.second or value.microsecond):
+            raise ValueError("must be hours and minutes on the person's own clock, such as 17:30")
+        return value
+
+    @field_validator("weekday")
+    @classmethod
+    def _of_a_week(cls, value: int | None) -> int | None:
+        if value is not None and not 1 <= value <= 7:
+            raise ValueError("must be a day of the week, monday to sunday, or 1 to 7")
+        return value
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> Preference:
+        if (self.quiet_from is None) != (self.quiet_until is None):
+            raise ValueError("quiet hours need both quiet_from and quiet_until")
+        if self.quiet_from is not None and self.quiet_from == self.quiet_until:
+            raise ValueError("quiet_from and quiet_until are the same; for no mail at all choose the frequency never")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Hours without mail, on the clock of the person's zone; across midnight where ``until`` is the earlier one."""
+
+    start: time
+    until: time
+
+    def covers(self, wall: time) -> bool:
+        """Whether it is quiet at this time of the day; the end no longer is."""
+        if self.start < self.until:
+            return self.start <= wall < self.until
+        return wall >= self.start or wall < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What applies to one kind of event for one person, nothing left open.
+
+    :param frequency: how often
+    :param hour: when a day's or week's mail is due
+    :param weekday: day of a week's mail, 1 (Monday) to 7
+    :param quiet: hours that postpone, None where there are none
+    """
+
+    frequency: Frequency
+    hour: time = DAY_ENDS
+    weekday: int = FIRST_WEEKDAY
+    quiet: Quiet | None = None
+
+
+#: What is mandatory asks nobody.
+AT_ONCE = Wish(Frequency.IMMEDIATELY)
+
+
+def wish(
+    choices: Collection[Frequency], default: Frequency, own: Preference | None, general: Preference | None
+) -> Wish:
+    """What applies: what the person said of the kind, else of all kinds, else the kind's default; field by field.
+
+    :param choices: what the kind leaves to people; empty for a mandatory kind. A frequency that is not among them (a
+        general *weekly* for a kind that has none) counts as nothing said
+    :param default: the kind's own frequency
+    :param own: what the person said of this kind
+    :param general: what the person said of all kinds
+    """
+    if not choices:
+        return AT_ONCE
+    said = [one for one in (own, general) if one is not None]
+    frequency = next((one.frequency for one in said if one.frequency in choices), None) or default
+    usual = WEEK_BEGINS if frequency is Frequency.WEEKLY else DAY_ENDS
+    hours = (one.hour for one in said)
+    weekdays = (one.weekday for one in said)
+    quiets = (Quiet(one.quiet_from, one.quiet_until) for one in said if one.quiet_from and one.quiet_until)
+    return Wish(
+        frequency,
+        next((hour for hour in hours if hour is not None), usual),
+        next((weekday for weekday in weekdays if weekday is not None), FIRST_WEEKDAY),
+        next(quiets, None),
+    )
