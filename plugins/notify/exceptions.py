@@ -22,9 +22,9 @@ class NotifyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a message.
+    """One thing wrong with what was handed over.
 
-    :param field: the field's name, as in the SendMessage table of the documentation, e.g. ``recipient``
+    :param field: the field's name, as the documentation's table has it, e.g. ``recipient``
     :param problem: what is wrong and what would be right, without a full stop
     """
 
@@ -39,18 +39,45 @@ class Fault:
 SHOWN = 100
 
 
-class InvalidMessage(NotifyError):
-    """The message was refused at hand-over; nothing was stored.
+class Invalid(NotifyError):
+    """What was handed over was refused; nothing was stored.
 
     :param faults: all that is wrong, at least one; the text names the first hundred
     """
+
+    #: What was refused, in the error's text.
+    thing = "hand-over"
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         lines = "".join(f"\n  * {fault}" for fault in self.faults[:SHOWN])
         more = f"\n  … and {len(self.faults) - SHOWN} more" if len(self.faults) > SHOWN else ""
-        super().__init__(f"The message was refused, nothing was stored: {count}.{lines}{more}")
+        super().__init__(f"The {self.thing} was refused, nothing was stored: {count}.{lines}{more}")
+
+
+class InvalidMessage(Invalid):
+    """The message was refused at hand-over; nothing was stored."""
+
+    thing = "message"
+
+
+class InvalidEvent(Invalid):
+    """The event was refused when it was published; nothing was stored."""
+
+    thing = "event"
+
+
+class InvalidDeadline(Invalid):
+    """The deadline or reminder was refused when it was set; nothing was changed."""
+
+    thing = "deadline"
+
+
+class InvalidPreference(Invalid):
+    """The preference was refused; the one before still applies."""
+
+    thing = "preference"
 
 
 class TemplateError(NotifyError):
