@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from notify.domain.address import CONTROL, split_names
+from notify.domain.faults import faults_of
 from notify.exceptions import Fault
 
 #: RFC 5321, 4.5.3.1.10 asks servers for at least 100 recipients; many allow no more.
@@ -72,11 +73,16 @@ def _names(value: object) -> object:
     return value
 
 
-def _blank_is_none(value: object) -> object:
+def blank_is_none(value: object) -> object:
+    """A field that was left empty in a form or a file is one that was not given."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
+    """A text that may become part of a header, without blanks around it.
+
+    :raises ValueError: it has a line break or another control character
+    """
     if CONTROL.search(value):
         raise ValueError("a line break or control character is not allowed in a header")
     return value.strip()
@@ -112,12 +118,12 @@ def _base64(value: object) -> object:
 
 
 Names = Annotated[list[str], BeforeValidator(_names)]
-Text = Annotated[str | None, BeforeValidator(_blank_is_none)]
+Text = Annotated[str | None, BeforeValidator(blank_is_none)]
 Moment = Annotated[
     AwareDatetime | timedelta | None,
     AfterValidator(_in_our_lives),
     BeforeValidator(_moment),
-    BeforeValidator(_blank_is_none),
+    BeforeValidator(blank_is_none),
 ]
 
 
@@ -149,7 +155,7 @@ class Attachment(BaseModel):
     def _plain_name(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        name = _one_line(value)
+        name = one_line(value)
         if not name or name in {".", ".."} or "/" in name or "\\" in name:
             raise ValueError("must be a plain file name, without a path")
         return name
@@ -210,7 +216,7 @@ class Draft(BaseModel):
     @field_validator("subject", "reply_to", "case_id", "case_url", "idempotency_key")
     @classmethod
     def _header_text(cls, value: str | None) -> str | None:
-        return None if value is None else _one_line(value)
+        return None if value is None else one_line(value)
 
     @field_validator("message", "subject")
     @classmethod
@@ -251,24 +257,11 @@ def read_draft(fields: Mapping[str, Any]) -> tuple[Draft, list[Fault]]:
     try:
         draft = Draft.model_validate(given)
     except ValidationError as error:
-        faults += _faults_of(error)
+        faults += faults_of(error, Draft)
         wrong = {str(item["loc"][0]) for item in error.errors(include_input=False)}
         draft = Draft.model_validate({name: value for name, value in given.items() if name not in wrong})
         return draft, faults + _faults_between(draft, wrong)
     return draft, faults + _faults_between(draft, set())
-
-
-def _faults_of(error: ValidationError) -> list[Fault]:
-    faults: dict[str, Fault] = {}
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        field, *path = (str(part) for part in item["loc"])
-        known = field in Draft.model_fields
-        where = "".join(f"[{part}]" if part.isdigit() else "" for part in path)
-        problem = item["msg"].removeprefix("Value error, ") if known else "there is no such field"
-        if known and item["type"] == "extra_forbidden":
-            problem = f"has no field {path[-1]!r}"
-        faults.setdefault(field + where, Fault(field + where, problem))
-    return list(faults.values())
 
 
 def _faults_between(draft: Draft, wrong: set[str]) -> list[Fault]:
