@@ -1,0 +1,68 @@
+"""Cases: what events and deadlines are about, as the latest of them told it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.engine import Connection
+
+from notify.domain.event import Case
+from notify.storage.models import cases
+
+#: What a producer may tell of a case, or leave as it is known.
+_TOLD = ("title", "url", "process", "stage", "owner")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCase:
+    """What is known of a case.
+
+    :param closed_at: when it ended, None while it runs
+    :param seen_at: when what is known was told
+    """
+
+    id: str
+    title: str
+    url: str | None
+    process: str | None
+    stage: str | None
+    owner: str | None
+    closed_at: datetime | None
+    seen_at: datetime
+
+
+def see(connection: Connection, case: Case, *, at: datetime, closed: bool = False, reopened: bool = False) -> None:
+    """Remember what is told of a case; its row stays locked until the transaction ends.
+
+    What is not told stays as it is known. What is older than the latest that was told changes nothing: events may
+    come out of order.
+
+    :param at: when it was so
+    :param closed: it ended then
+    :param reopened: it runs again, whatever was known
+    """
+    statement = insert(cases).values(
+        case.model_dump() | {"seen_at": at, "closed_at": at if closed and not reopened else None}
+    )
+    told: dict[str, sa.ColumnElement[object]] = {
+        name: sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), cases.c[name]) for name in _TOLD
+    }
+    ended = sa.func.coalesce(cases.c.closed_at, statement.excluded.closed_at)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_=told | {"seen_at": statement.excluded.seen_at, "closed_at": sa.null() if reopened else ended},
+            where=statement.excluded.seen_at >= cases.c.seen_at,
+        )
+    )
+
+
+def find(connection: Connection, case_ids: Iterable[str]) -> dict[str, KnownCase]:
+    """Cases by id; what is unknown is left out."""
+    wanted = sa.any_(sa.literal(list(case_ids), ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(cases).where(cases.c.id == wanted)).mappings()
+    return {row["id"]: KnownCase(**row) for row in rows}
