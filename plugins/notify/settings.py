@@ -194,6 +194,7 @@ class HandOverSettings:
     :param identity: what readers see of a sender
     :param kinds: kinds of event by name
     :param blocked: kinds that a process sends no mail about, by process
+    :param calendars: of working time, as the Variable ``notify_calendars`` has them
     """
 
     senders: tuple[str, ...]
@@ -206,6 +207,7 @@ class HandOverSettings:
     identity: Callable[[str], SenderIdentity] = lambda _sender: SenderIdentity(socket.getfqdn())
     kinds: Mapping[str, Kind] = field(default_factory=lambda: BUILT_IN)
     blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    calendars: str = ""
 
     def url_of_case(self, case_id: str) -> str | None:
         """Where a case can be looked at, None if nobody has said."""
@@ -228,6 +230,7 @@ def hand_over_settings() -> HandOverSettings:
         identity=sender_identity,
         kinds=known,
         blocked=_blocked(known),
+        calendars=variable("notify_calendars"),
     )
 
 
