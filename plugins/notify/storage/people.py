@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
 from notify.domain.person import Person
-from notify.storage.models import groups, memberships, people
+from notify.exceptions import ConfigurationError
+from notify.storage import preferences
+from notify.storage.models import deferred, groups, memberships, people
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +21,36 @@ class ImportCounts:
     """What an import did.
 
     :param added: people who were not known
-    :param changed: people who were known, and differ now
+    :param changed: people who were known, and whose record differs now
     :param unchanged: people who were known as they are
     :param groups: groups named in the import
+    :param preferences: people who had said something else of how often they want to hear
+    :param deactivated: people who came from the same source and are missing now
     """
 
     added: int
     changed: int
     unchanged: int
     groups: int
+    preferences: int = 0
+    deactivated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known of a person.
+
+    :param person: with their groups and all that they said
+    :param source: what brought them last, e.g. ``sync:hr``
+    :param put_aside: how many notifications wait for them
+    :param next_due: when the first of these is due
+    """
+
+    person: Person
+    source: str | None
+    updated_at: datetime
+    put_aside: int
+    next_due: datetime | None
 
 
 def _among(column: sa.ColumnElement[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
@@ -80,39 +104,163 @@ def _person(row: sa.Row) -> Person:  # type: ignore[type-arg]  # any row with th
     )
 
 
+def read(connection: Connection, login: str) -> Record | None:
+    """All that is known of a person, None where there is nobody of that login."""
+    row = connection.execute(sa.select(people).where(people.c.login == login)).first()
+    if row is None:
+        return None
+    names = sa.select(memberships.c.group_name).where(memberships.c.login == login)
+    waits = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(deferred.c.due_at)).where(deferred.c.login == login)
+    ).one()
+    person = _person(row).model_copy(
+        update={
+            "groups": sorted(connection.scalars(names)),
+            "preferences": preferences.find(connection, [login]).get(login, {}),
+        }
+    )
+    return Record(person, row.source, row.updated_at, *waits)
+
+
+def listed(connection: Connection, *, active: bool = True, group: str | None = None) -> list[Person]:
+    """People by login.
+
+    :param active: only those who are, or only those who are not any more
+    :param group: only its members
+    :raises ConfigurationError: there is no such group
+    """
+    query = sa.select(people).where(people.c.active == active).order_by(people.c.login)
+    if group is not None:
+        if not connection.scalar(sa.select(sa.exists().where(groups.c.name == group))):
+            raise ConfigurationError(f"There is no group {group!r}.")
+        inside = sa.select(memberships.c.login).where(memberships.c.group_name == group)
+        query = query.where(people.c.login.in_(inside))
+    return [_person(row) for row in connection.execute(query)]
+
+
 _FIELDS = ("name", "email", "phone", "language", "timezone", "active", "supervisor")
 
+_INSERT = insert(people)
 
-def save(connection: Connection, imported: Sequence[Person]) -> ImportCounts:
-    """Add people or bring them up to date; their groups become the ones named. Who is not named stays as they are."""
+_SAVE = _INSERT.on_conflict_do_update(
+    index_elements=["login"],
+    set_={name: _INSERT.excluded[name] for name in _FIELDS}
+    | {"source": sa.func.coalesce(_INSERT.excluded.source, people.c.source), "updated_at": sa.func.now()},
+)
+
+_LEAVE = sa.text("""
+    delete from notify.memberships m
+    using unnest(cast(:names as text[]), cast(:logins as text[])) as gone (group_name, login)
+    where m.group_name = gone.group_name and m.login = gone.login
+""")
+
+
+def save(connection: Connection, imported: Sequence[Person], *, source: str | None = None) -> ImportCounts:
+    """Add people or bring them up to date; their groups and preferences become the ones named.
+
+    Who is not named stays as they are, and nothing is written that stands there already.
+
+    :param source: where they come from, e.g. ``sync:hr``; whoever brought somebody last is theirs. None: as it is
+    """
     if not imported:
         return ImportCounts(0, 0, 0, 0)
-    before = find(connection, [person.login for person in imported])
-    connection.execute(sa.text("set constraints all deferred"))  # a supervisor may stand further down the file
-    statement = insert(people)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["login"],
-            set_={name: statement.excluded[name] for name in _FIELDS} | {"updated_at": sa.func.now()},
-        ),
-        [{"login": person.login} | {name: getattr(person, name) for name in _FIELDS} for person in imported],
-    )
+    before = _before(connection, imported)
+    differing = [person for person in imported if before.get(person.login, _NOBODY)[0] != _values(person)]
+    others = [person for person in imported if source and before.get(person.login, _NOBODY)[1] != source]
+    written = {person.login: person for person in [*differing, *others]}
+    if written:
+        connection.execute(sa.text("set constraints all deferred"))  # a supervisor may stand further down the list
+        connection.execute(
+            _SAVE,
+            [
+                {"login": login, "source": source, **dict(zip(_FIELDS, _values(person), strict=True))}
+                for login, person in sorted(written.items())
+            ],
+        )
     added = sum(person.login not in before for person in imported)
-    unchanged = sum(_same(before.get(person.login), person) for person in imported)
-    return ImportCounts(added, len(imported) - added - unchanged, unchanged, _save_groups(connection, imported))
+    return ImportCounts(
+        added=added,
+        changed=len(differing) - added,
+        unchanged=len(imported) - len(differing),
+        groups=_save_groups(connection, imported),
+        preferences=preferences.replace(
+            connection, {person.login: person.preferences for person in imported if person.preferences is not None}
+        ),
+    )
 
 
-def _same(before: Person | None, after: Person) -> bool:
-    return before is not None and all(getattr(before, name) == getattr(after, name) for name in _FIELDS)
+#: What is stored of somebody: the fields' values, and the source.
+_Stored = tuple[tuple[object, ...], str | None]
+
+_NOBODY: _Stored = ((), None)
+
+
+def _before(connection: Connection, imported: Sequence[Person]) -> dict[str, _Stored]:
+    columns = [people.c.login, people.c.source, *(people.c[name] for name in _FIELDS)]
+    query = sa.select(*columns).where(_among(people.c.login, (person.login for person in imported)))
+    return {login: (tuple(values), source) for login, source, *values in connection.execute(query)}
+
+
+def _values(person: Person) -> tuple[object, ...]:
+    return tuple(getattr(person, name) for name in _FIELDS)
 
 
 def _save_groups(connection: Connection, imported: Sequence[Person]) -> int:
     named = [person for person in imported if person.groups is not None]
-    names = sorted({name for person in named for name in person.groups or ()})
+    wanted = {(name, person.login) for person in named for name in person.groups or ()}
+    names = sorted({name for name, _ in wanted})
     if names:
         connection.execute(insert(groups).on_conflict_do_nothing(), [{"name": name} for name in names])
-    connection.execute(sa.delete(memberships).where(_among(memberships.c.login, (person.login for person in named))))
-    rows = [{"group_name": name, "login": person.login} for person in named for name in set(person.groups or ())]
-    if rows:
-        connection.execute(sa.insert(memberships), rows)
+    query = sa.select(memberships).where(_among(memberships.c.login, (person.login for person in named)))
+    before = {(row.group_name, row.login) for row in connection.execute(query)}
+    if gone := before - wanted:
+        left, logins = zip(*gone, strict=True)
+        connection.execute(_LEAVE, {"names": list(left), "logins": list(logins)})
+    if new := sorted(wanted - before):
+        rows = [{"group_name": name, "login": login} for name, login in new]
+        connection.execute(insert(memberships).on_conflict_do_nothing(), rows)
     return len(names)
+
+
+def unknown_supervisors(connection: Connection, imported: Sequence[Person], *, whole: str) -> list[str]:
+    """What is wrong with the supervisors of people who are to be saved.
+
+    :param whole: what the people are taken from, e.g. ``the file``
+    """
+    named = {person.supervisor for person in imported if person.supervisor}
+    strange = named - {person.login for person in imported}
+    strange -= set(connection.scalars(sa.select(people.c.login).where(_among(people.c.login, strange))))
+    return [
+        f"{person.login}: supervisor: {person.supervisor!r} is neither in {whole} nor known"
+        for person in imported
+        if person.supervisor in strange
+    ]
+
+
+def keep_in_step(
+    connection: Connection, imported: Sequence[Person], *, source: str, most_missing: float = 0.5
+) -> ImportCounts:
+    """Add people or bring them up to date; who came from the same source and is missing now becomes inactive.
+
+    Nobody is deleted, and who is named again is active again.
+
+    :param imported: all people that the source has
+    :param most_missing: share of the source's active people that may leave at once, 0 to 1
+    :raises ConfigurationError: more of them would, or nobody is named at all; nothing was changed
+    """
+    query = sa.select(people.c.login).where(people.c.source == source, people.c.active).order_by(people.c.login)
+    active = set(connection.scalars(query.with_for_update(key_share=True)))
+    leaving = active - {person.login for person in imported if person.active}
+    if most_missing < 1 and (not imported or len(leaving) > most_missing * len(active)):
+        raise ConfigurationError(
+            f"The list of {source} names {len(imported)} people, and {len(leaving)} of the {len(active)} active people "
+            f"from there would become inactive; at most {most_missing:.0%} may at once, and no list may be empty. "
+            "Nothing was changed. Check the list; if it is right, allow it this once: most_missing=1, on the command "
+            "line --most-missing 1."
+        )
+    counts = save(connection, imported, source=source)
+    missing = sorted(active - {person.login for person in imported})
+    connection.execute(
+        sa.update(people).where(_among(people.c.login, missing)).values(active=False, updated_at=sa.func.now())
+    )
+    return replace(counts, deactivated=len(missing))
