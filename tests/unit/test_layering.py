@@ -36,6 +36,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "notify.listeners",
         "notify.web",
         "notify.handover",
+        "notify.publishing",
+        "notify.merge",
+        "notify.remind",
     ),
     "settings": ("notify.storage", "notify.channels", "notify.rendering", "notify.operators"),
 }
@@ -138,7 +141,16 @@ def test_imports_are_absolute() -> None:
 
 def test_public_names() -> None:
     """The public face is this list: who changes it, changes a promise."""
-    assert notify.__all__ == ["HandedOver", "InvalidMessage", "NotifyError", "__version__", "enqueue"]
+    assert notify.__all__ == [
+        "HandedOver",
+        "InvalidEvent",
+        "InvalidMessage",
+        "NotifyError",
+        "Published",
+        "__version__",
+        "enqueue",
+        "publish",
+    ]
 
 
 @pytest.mark.parametrize("name", notify.__all__)
@@ -157,13 +169,18 @@ def test_public_operators() -> None:
     """The operators that DAGs import by their documented path are there."""
     from notify import operators
 
-    assert operators.__all__ == ["NotificationsOperator", "SendMessageOperator"]
+    assert operators.__all__ == [
+        "NotificationsOperator",
+        "NotifyOperator",
+        "SendMessageOperator",
+        "UserNotificationsOperator",
+    ]
     assert all(hasattr(operators, name) for name in operators.__all__)
 
 
 # --- What an import loads --------------------------------------------------------------------------------------------
 
-HEAVY = ("psycopg", "notify.storage", "notify.rendering", "notify.handover", "notify.drain")
+HEAVY = ("psycopg", "notify.storage", "notify.rendering", "notify.handover", "notify.publishing", "notify.drain")
 
 
 def loaded_by(module: str, home: Path) -> set[str]:

@@ -18,7 +18,8 @@ from notify.domain.message import read_draft
 from notify.exceptions import Fault, InvalidMessage
 from notify.handover import HandedOver
 from notify.operators import NotificationsOperator, SendMessageOperator
-from notify.operators.send_message import FIELDS, key_of, origin_of
+from notify.operators.send_message import FIELDS
+from notify.operators.task import key_of, origin_of
 from notify.storage.outbox import Origin, Stored
 
 RUN_ID = "manual__2026-07-01T12:00:00+00:00"

@@ -1,8 +1,10 @@
-"""Operators: thin skins over hand-over and drain. Importing them loads no database driver and no template engine."""
+"""Operators: thin skins over hand-over, publishing and the runs. Importing them loads no driver and no template engine."""
 
 from __future__ import annotations
 
 from notify.operators.notifications import NotificationsOperator
+from notify.operators.notify import NotifyOperator
 from notify.operators.send_message import SendMessageOperator
+from notify.operators.user_notifications import UserNotificationsOperator
 
-__all__ = ["NotificationsOperator", "SendMessageOperator"]
+__all__ = ["NotificationsOperator", "NotifyOperator", "SendMessageOperator", "UserNotificationsOperator"]

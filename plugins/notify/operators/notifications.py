@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
@@ -16,6 +14,7 @@ from airflow.sdk import BaseOperator
 
 from notify.domain.drain import BUDGET
 from notify.domain.limit import HOURLY_LIMITS
+from notify.operators.task import polite_interrupt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -86,7 +85,7 @@ class NotificationsOperator(BaseOperator):
             dag_id=run.dag_id,
             run_id=run.run_id,
         )
-        with _polite_interrupt(self._stop):
+        with polite_interrupt(self._stop):
             return drainer.run()
 
     def on_kill(self) -> None:
@@ -126,16 +125,3 @@ def _warn_of_unserved(engine: Engine) -> None:
             count,
             sender,
         )
-
-
-@contextmanager
-def _polite_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Airflow 3.3 ends a task with SIGINT first, at which it would die at once (2026-11): make that a polite stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, lambda _signum, _frame: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

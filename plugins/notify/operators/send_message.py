@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+
+from notify.operators.task import origin_of, own_or_given, refusals_told
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,9 +43,6 @@ FIELDS = (
     "expires_after",
     "idempotency_key",
 )
-
-#: How the keys begin that tasks have by default: nobody else can take them, and so swallow a task's mail.
-OWN_KEY = "task:"
 
 #: A field as an author may write it: a value, a Jinja string, or a callable that gets the context.
 Field = Any
@@ -148,22 +146,13 @@ class SendMessageOperator(BaseOperator):
 
         :returns: ``{"messages": [{"id", "message_id"}, …], "duplicate": bool}``
         """
-        from airflow.sdk.exceptions import AirflowFailException
-
         from notify.enqueuing import enqueue_fields
-        from notify.exceptions import InvalidMessage, NotifyError
 
         origin = origin_of(context)
         fields = self._fields(context)
-        try:
+        with refusals_told():
             fields["idempotency_key"] = self._key(fields.get("idempotency_key"), origin)
             handed_over = enqueue_fields(fields, origin=origin)
-        except NotifyError as error:
-            # Airflow's log page keeps an exception's text apart; what is wrong belongs where people look first.
-            log.error("%s", error)  # noqa: TRY400
-            if isinstance(error, InvalidMessage):
-                raise AirflowFailException(str(error)) from error  # trying again cannot help
-            raise
         for message in handed_over.messages:
             state = "was handed over before" if handed_over.duplicate else "handed over"
             log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
@@ -178,28 +167,9 @@ class SendMessageOperator(BaseOperator):
         return {name: getattr(self, name) for name in FIELDS}
 
     def _key(self, given: object, origin: Origin) -> object:
-        """The key given, or the task's own; nobody else may give one that is a task's own."""
         from notify.exceptions import Fault, InvalidMessage
 
-        if isinstance(given, str) and given.strip().startswith(OWN_KEY):
-            problem = f"begins with {OWN_KEY!r}, which marks the keys that tasks have by default; choose another"
-            raise InvalidMessage([Fault("idempotency_key", problem)])
-        return given or key_of(origin)
-
-
-def origin_of(context: Context) -> Origin:
-    """The task that is running, as the register knows it."""
-    from notify.storage.outbox import Origin
-
-    ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return Origin(ti.dag_id, ti.run_id, ti.task_id, map_index)
-
-
-def key_of(origin: Origin) -> str:
-    """The idempotency key that a task's message has by default; the same for every retry."""
-    from notify.domain.message import LONGEST_KEY
-
-    key = f"{OWN_KEY}{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
-    # Each of Airflow's ids may have 250 characters; a key may not have that many together.
-    return key if len(key) <= LONGEST_KEY else f"{OWN_KEY}sha256:{sha256(key.encode()).hexdigest()}"
+        try:
+            return own_or_given(given, origin)
+        except ValueError as error:
+            raise InvalidMessage([Fault("idempotency_key", str(error))]) from error

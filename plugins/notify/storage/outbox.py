@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +47,7 @@ class NewMessage:
     :param message_id: RFC 5322 Message-ID with its angle brackets
     :param headers: what never changes; see :class:`notify.domain.parcel.Parcel`
     :param body: MIME body; messages handed over together with the same body share its storage
+    :param content_id: instead of a body, one that is stored already, see :func:`add_contents`
     :param not_before: when it may leave; by the database's clock, see :func:`now`
     """
 
@@ -55,10 +56,11 @@ class NewMessage:
     kind: str
     subject: str
     headers: bytes
-    body: bytes
     recipients: tuple[NewRecipient, ...]
     size: int
     not_before: datetime
+    body: bytes = b""
+    content_id: int | None = None
     boundary: str | None = None
     language: str | None = None
     reply_to: str | None = None
@@ -124,11 +126,11 @@ def add(
     if not new:
         return []
     ids = list(connection.scalars(_IDS, {"count": len(new)}))
-    contents = _add_contents(connection, new)
+    contents = add_contents(connection, (message.body for message in new if message.content_id is None))
     connection.execute(
         sa.insert(messages),
         [
-            _row(message, number, contents[message.body])
+            _row(message, number, message.content_id or contents[message.body])
             | _origin(origin)
             | {"idempotency_key": idempotency_key, "idempotency_index": index if idempotency_key else None}
             for index, (message, number) in enumerate(zip(new, ids, strict=True))
@@ -153,11 +155,17 @@ def add(
     return [Stored(number, message.message_id) for message, number in zip(new, ids, strict=True)]
 
 
-def _add_contents(connection: Connection, new: Sequence[NewMessage]) -> dict[bytes, int]:
-    bodies = list(dict.fromkeys(message.body for message in new))
+def add_contents(connection: Connection, bodies: Iterable[bytes]) -> dict[bytes, int]:
+    """Store MIME bodies, equal ones once.
+
+    :returns: the number of each
+    """
+    different = list(dict.fromkeys(bodies))
+    if not different:
+        return {}
     # Identity values are handed out in the order of the select, so the sorted ids belong to the bodies in order.
-    ids = sorted(connection.scalars(_ADD_CONTENTS, {"bodies": bodies}))
-    return dict(zip(bodies, ids, strict=True))
+    ids = sorted(connection.scalars(_ADD_CONTENTS, {"bodies": different}))
+    return dict(zip(different, ids, strict=True))
 
 
 def _row(message: NewMessage, number: int, content_id: int) -> dict[str, object]:

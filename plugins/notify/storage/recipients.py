@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
@@ -90,3 +90,76 @@ def _reach(person: Person) -> tuple[Address, Person]:
     if person.email is None:
         raise ValueError(f"{person.login!r} has no e-mail address")
     return Address(person.email, person.name), person
+
+
+# --- Of an event -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """A recipient of an event, resolved; a person counts whether or not a mail can reach them.
+
+    :param address: None for a person without one
+    """
+
+    address: Address | None
+    person: Person | None = None
+
+    @property
+    def key(self) -> str:
+        """What two ways of naming the same recipient have in common."""
+        return f"login {self.person.login}" if self.person else self.address.key if self.address else ""
+
+    @property
+    def login(self) -> str | None:
+        """The person's login."""
+        return self.person.login if self.person else None
+
+    @property
+    def name(self) -> str:
+        """As it stands in the mail's To."""
+        return self.person.name if self.person else self.address.name if self.address else ""
+
+
+def concerned(connection: Connection, names: Sequence[str], faults: list[Fault]) -> list[Concerned]:
+    """Find everybody whom an event names; who is named twice counts once.
+
+    Unlike :func:`resolve` it takes people who are inactive or have no address: that they get no mail is recorded.
+
+    :param faults: what is wrong is added here: no address, nobody of that name, a group without members
+    """
+    book = _Book(connection, names)
+    found: dict[str, Concerned] = {}
+    for name in names:
+        try:
+            for one in _all_behind(book, name):
+                found.setdefault(one.key, one)
+        except ValueError as error:
+            faults.append(Fault("recipients", str(error)))
+    strangers = [one.address.key for one in found.values() if one.person is None and one.address]
+    known = people.find_by_email(connection, strangers) if strangers else {}
+    recipients: dict[str, Concerned] = {}
+    for one in found.values():
+        person = known.get(one.address.key) if one.person is None and one.address else None
+        whole = _as_person(person) if person else one
+        recipients.setdefault(whole.key, whole)
+    return list(recipients.values())
+
+
+def _all_behind(book: _Book, name: str) -> Iterator[Concerned]:
+    if "@" in name:
+        yield Concerned(parse_address(name))
+    elif name in book.people and name in book.groups:
+        raise ValueError(f"{name!r} is both a login and a group; write the address instead")
+    elif name in book.people:
+        yield _as_person(book.people[name])
+    elif name in book.groups:
+        if not book.groups[name]:
+            raise ValueError(f"the group {name!r} has no members")
+        yield from map(_as_person, book.groups[name])
+    else:
+        raise ValueError(f"{name!r} is no address, and no login or group of that name is known")
+
+
+def _as_person(person: Person) -> Concerned:
+    return Concerned(Address(person.email, person.name) if person.email else None, person)

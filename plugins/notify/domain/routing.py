@@ -1,0 +1,101 @@
+"""Which home a notification gets (behaviour: Kinds of event)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from notify.domain.due import due_at
+from notify.domain.home import Home, Reason
+from notify.domain.kind import Kind
+from notify.domain.preference import Frequency, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A recipient, as far as the choice of a home must know them.
+
+    :param known: whether they are a person of ours; nobody else can have put anything aside
+    :param active: whether the person is still there
+    :param reachable: whether there is an address
+    :param suppressed: whether it is on the suppression list
+    :param acted: whether they did it themselves
+    :param duplicate: whether another recipient of the event has the same address
+    """
+
+    known: bool = True
+    active: bool = True
+    reachable: bool = True
+    suppressed: bool = False
+    acted: bool = False
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A notification's home.
+
+    :param due_at: until when it waits
+    :param reason: why it makes no mail
+    """
+
+    home: Home
+    due_at: datetime | None = None
+    reason: Reason | None = None
+
+
+OUT_NOW = Route(Home.MAIL)
+
+
+def route(kind: Kind, recipient: Addressed, wish: Wish, zone: ZoneInfo, moment: datetime, *, blocked: bool) -> Route:
+    """The home of a notification at the moment of its event.
+
+    :param wish: what the person wants of this kind
+    :param zone: the person's
+    :param moment: when the event happened; the due time follows from it
+    :param blocked: whether the case's process sends no mail of this kind
+    """
+    reason = _obstacle(recipient)
+    if reason is None and blocked and not kind.mandatory:
+        reason = Reason.BLOCKED
+    if reason is not None:
+        return Route(Home.REFUSED, reason=reason)
+    if kind.mandatory or not recipient.known:
+        return OUT_NOW
+    due = due_at(wish, zone, moment)
+    if due is None:
+        return Route(Home.REFUSED, reason=Reason.NEVER)
+    return OUT_NOW if due <= moment else Route(Home.WAITING, due_at=due)
+
+
+def reroute(recipient: Addressed, wish: Wish, zone: ZoneInfo, due: datetime, now: datetime) -> Route:
+    """What becomes of a notification that waits, when it is looked at again.
+
+    A change of preference applies to what happens afterwards; only who now wants it at once, or never, has what waits
+    moved or closed. At once respects quiet hours, but never makes it later than it was.
+
+    :param wish: what the person wants of this kind by now
+    :param due: until when it waits
+    """
+    reason = _obstacle(recipient)
+    if reason is None and wish.frequency is Frequency.NEVER:
+        reason = Reason.NEVER
+    if reason is not None:
+        return Route(Home.REFUSED, reason=reason)
+    if wish.frequency is Frequency.IMMEDIATELY:
+        due = min(due, due_at(wish, zone, now) or due)
+    return OUT_NOW if due <= now else Route(Home.WAITING, due_at=due)
+
+
+def _obstacle(recipient: Addressed) -> Reason | None:
+    """What keeps a mail from the recipient, whatever its kind."""
+    if recipient.acted:
+        return Reason.OWN_ACTION
+    if not recipient.active:
+        return Reason.INACTIVE
+    if not recipient.reachable:
+        return Reason.NO_ADDRESS
+    if recipient.duplicate:
+        return Reason.DUPLICATE
+    return Reason.SUPPRESSED if recipient.suppressed else None

@@ -1,0 +1,383 @@
+"""The merge: one run over what is put aside (the DAG UserNotifications).
+
+What is due moves to the outbox: one notification of a person as the mail that was generated for it, more of them as one
+digest. Moving and marking are one transaction for each batch of people, so a run can be killed anywhere: what was
+committed has its home, the rest waits as before. People are the unit that two runs never share.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import Connection, Engine
+
+from notify.composing import Letter, compose
+from notify.domain.address import Address
+from notify.domain.digest import Entry, arrange
+from notify.domain.home import Home
+from notify.domain.kind import DIGEST, Kind
+from notify.domain.person import Person
+from notify.domain.preference import ANY_KIND, Frequency
+from notify.domain.routing import Addressed, Route, reroute
+from notify.exceptions import NotifyError, TemplateError
+from notify.handover import library
+from notify.rendering import mime
+from notify.settings import HandOverSettings
+from notify.storage import deferred, events, outbox, people, preferences, schema, suppressions
+from notify.storage.deferred import PutAside
+from notify.storage.engine import transaction
+from notify.storage.events import Arrival
+from notify.storage.outbox import NewMessage, Origin
+
+log = logging.getLogger(__name__)
+
+#: What one transaction takes: so many people at most, and about so many notifications.
+PEOPLE = 500
+NOTIFICATIONS = 5_000
+
+#: Seconds between two lines about the progress of a long run.
+PROGRESS = 10.0
+
+
+@dataclass(slots=True)
+class MergeResult:
+    """What a run did, in numbers; becomes the task's XCom.
+
+    :param people: who had something due, or to be looked at again
+    :param moved: notifications moved as the mail that they were
+    :param digests: digests made
+    :param in_digests: notifications in them
+    :param closed: notifications that get no mail after all
+    :param reasons: why, with how many each
+    :param kept: looked at again, and waiting on
+    :param elsewhere: people whom another run has at this moment
+    :param failed: people whose digest could not be made; what they have waits
+    :param waiting: notifications that wait when the run ends
+    :param next_at: when the next of them is looked at, ISO 8601
+    :param stopped: why the run ended
+    :param seconds: how long it took
+    """
+
+    people: int = 0
+    moved: int = 0
+    digests: int = 0
+    in_digests: int = 0
+    closed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
+    elsewhere: int = 0
+    failed: int = 0
+    waiting: int = 0
+    next_at: str | None = None
+    stopped: str = "nothing more is due"
+    seconds: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """The result in one line, for the log."""
+        parts = [
+            f"{self.people} people",
+            f"{self.moved} moved as they are",
+            f"{self.in_digests} in {self.digests} digests",
+        ]
+        if self.closed:
+            parts.append(f"{self.closed} closed ({', '.join(f'{n} {why}' for why, n in sorted(self.reasons.items()))})")
+        names = {"kept": "kept", "elsewhere": "people in another run", "failed": "people failed"}
+        parts += [f"{count} {text}" for name, text in names.items() if (count := getattr(self, name))]
+        parts.append(f"{self.waiting} waiting" + (f", next at {self.next_at}" if self.next_at else ""))
+        return f"{', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
+
+
+class MergeFailed(NotifyError):
+    """Some people's digests could not be made. What they have waits; the log names cause and template."""
+
+
+@dataclass(slots=True)
+class Merger:
+    """Moves what is due to the outbox.
+
+    :param engine: of the outbox database
+    :param settings: those of hand-over: templates, zone, kinds, senders
+    :param people: at most so many in one transaction
+    :param notifications: about so many in one transaction
+    :param stop: set it, and the run ends with the batch it is at
+    :param origin: the task that this happens in, for the register
+    """
+
+    engine: Engine
+    settings: HandOverSettings
+    people: int = PEOPLE
+    notifications: int = NOTIFICATIONS
+    stop: threading.Event = field(default_factory=threading.Event)
+    origin: Origin | None = None
+
+    def run(self) -> MergeResult:
+        """Move what is due until nothing is left.
+
+        :raises MergeFailed: somebody's digest could not be made; everybody else's was
+        """
+        return _Run(self).run()
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, plan: Merger) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.sender = plan.settings.senders[0]
+        self.identity = plan.settings.identity(self.sender)
+        self.templates = library(plan.settings.templates)
+        self.result = MergeResult()
+        self.reasons: Counter[str] = Counter()
+        self.fault: NotifyError | None = None
+        self.started = self.told = time.monotonic()
+
+    def run(self) -> MergeResult:
+        with self._transaction() as connection:
+            schema.require(connection)
+        last: str | None = ""
+        while last is not None:
+            if self.plan.stop.is_set():
+                self.result.stopped = "stopped; the next run goes on"
+                break
+            last = self._batch(last)
+            self._tell()
+        self._finish()
+        if self.fault is not None:
+            log.error("%s", self.result.summary)
+            raise MergeFailed(
+                f"The digests of {self.result.failed} people could not be made; what they have waits. The first: "
+                f"{self.fault}"
+            ) from self.fault
+        return self.result
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        origin = self.plan.origin
+        return transaction(self.plan.engine, actor=f"{origin.dag_id}/{origin.run_id}" if origin else "merge")
+
+    def _batch(self, after: str) -> str | None:
+        """Move what the next people have due, in one transaction.
+
+        :returns: the last login that was looked at, None if there was nobody left
+        """
+        with self._transaction() as connection:
+            taken = deferred.take(connection, after=after, people=self.plan.people, most=self.plan.notifications)
+            if taken is None:
+                return None
+            moves = _Moves(self, connection, deferred.read(connection, taken.logins))
+            moves.decide()
+            moves.store()
+        moves.count(self.result, self.reasons)
+        self.result.people += len(taken.logins)
+        self.result.elsewhere += taken.elsewhere
+        return taken.last
+
+    def failed(self, login: str, error: NotifyError) -> None:
+        log.error("The digest of %s could not be made; what they have waits. %s", login, error)
+        self.fault = self.fault or error
+        self.result.failed += 1
+
+    def _tell(self) -> None:
+        if time.monotonic() - self.told > PROGRESS:
+            self.told = time.monotonic()
+            log.info("%s people so far, %s digests", self.result.people, self.result.digests)
+
+    def _finish(self) -> None:
+        with self._transaction() as connection:
+            left = deferred.left(connection)
+        self.result.waiting = left.size
+        self.result.next_at = left.next.isoformat(timespec="seconds") if left.next else None
+        self.result.reasons = dict(self.reasons)
+        self.result.closed = self.reasons.total()
+        self.result.seconds = round(time.monotonic() - self.started, 3)
+
+
+@dataclass(slots=True)
+class _Move:
+    """What one person gets: one mail.
+
+    :param digest: its text, where several notifications become one; a single one has its own already
+    """
+
+    person: Person
+    address: Address
+    items: list[PutAside]
+    digest: mime.Body | None = None
+    subject: str = ""
+    language: str = ""
+
+
+class _Moves:
+    """What becomes of a batch of people's notifications."""
+
+    def __init__(self, run: _Run, connection: Connection, items: Sequence[PutAside]) -> None:
+        self.run = run
+        self.connection = connection
+        self.items = items
+        self.now = outbox.now(connection)
+        self.moves: list[_Move] = []
+        self.arrivals: list[Arrival] = []
+        self.kept: list[tuple[int, datetime]] = []
+
+    # --- Deciding ----------------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Find out what moves, what is closed and what waits on; make the digests."""
+        logins = {item.login for item in self.items}
+        self.people = people.find(self.connection, logins)
+        self.wanted = preferences.find(self.connection, logins)
+        addresses = (person.email.lower() for person in self.people.values() if person.email)
+        self.unwanted = suppressions.among(self.connection, list(addresses))
+        for login, items in groupby(self.items, key=lambda item: item.login):
+            self._decide(self.people[login], list(items))
+
+    def _decide(self, person: Person, items: Sequence[PutAside]) -> None:
+        routes = self._routes(person, items)
+        due = [item for item, way in zip(items, routes, strict=True) if way.home is Home.MAIL]
+        if due and not self._move(person, due):
+            return
+        for item, way in zip(items, routes, strict=True):
+            if way.reason is not None:
+                self.arrivals.append(Arrival(item.notification_id, Home.REFUSED, reason=way.reason))
+            elif way.due_at is not None:
+                self.kept.append((item.notification_id, way.due_at))
+
+    def _routes(self, person: Person, items: Iterable[PutAside]) -> list[Route]:
+        said = self.wanted.get(person.login, {})
+        zone = ZoneInfo(person.timezone or self.run.settings.timezone)
+        recipient = Addressed(
+            active=person.active,
+            reachable=person.email is not None,
+            suppressed=(person.email or "").lower() in self.unwanted,
+        )
+        return [
+            reroute(
+                recipient,
+                self._kind(item.kind).wish(said.get(item.kind), said.get(ANY_KIND)),
+                zone,
+                item.due_at,
+                self.now,
+            )
+            for item in items
+        ]
+
+    def _kind(self, name: str) -> Kind:
+        """A kind, also one that is no longer registered: then what waits just goes its way."""
+        return self.run.settings.kinds.get(name) or Kind(name, tuple(Frequency), Frequency.DAILY, name)
+
+    def _move(self, person: Person, items: list[PutAside]) -> bool:
+        """Prepare a person's mail.
+
+        :returns: whether there is one; if not, everything they have waits for the next run
+        """
+        move = _Move(person, Address(person.email or "", person.name), items)
+        try:
+            if len(items) > 1:
+                self._digest(move)
+        except TemplateError as error:
+            self.run.failed(person.login, error)
+            return False
+        self.moves.append(move)
+        return True
+
+    def _digest(self, move: _Move) -> None:
+        rendered = self.run.templates.render(
+            DIGEST,
+            language=move.person.language,
+            timezone=move.person.timezone or self.run.settings.timezone,
+            data={
+                "digest": arrange(_entry(item) for item in move.items),
+                "site_name": self.run.identity.name,
+                "recipient": {
+                    "login": move.person.login,
+                    "name": move.person.name,
+                    "address": move.address.mailbox,
+                },
+            },
+        )
+        move.subject, move.language = rendered.subject, rendered.language
+        move.digest = mime.compose_body(rendered.text, rendered.html)
+
+    # --- Storing -----------------------------------------------------------------------------------------------------
+
+    def store(self) -> None:
+        """Put the mails into the outbox and mark what is in them."""
+        contents = outbox.add_contents(self.connection, (move.digest.content for move in self.moves if move.digest))
+        stored = outbox.add(
+            self.connection, [self._mail(move, contents) for move in self.moves], origin=self.run.plan.origin
+        )
+        for move, message in zip(self.moves, stored, strict=True):
+            home = Home.DIGEST if move.digest else Home.MAIL
+            self.arrivals += [
+                Arrival(item.notification_id, home, message.id, address=move.address.mailbox) for item in move.items
+            ]
+        events.arrive(self.connection, self.arrivals)
+        deferred.keep(self.connection, self.kept)
+
+    def _mail(self, move: _Move, contents: Mapping[bytes, int]) -> NewMessage:
+        return compose(
+            _letter(move, contents),
+            move.address,
+            move.person.login,
+            sender=self.run.sender,
+            domain=self.run.identity.domain,
+            now=self.now,
+        )
+
+    def count(self, result: MergeResult, reasons: Counter[str]) -> None:
+        """Add up what was committed."""
+        digests = [move for move in self.moves if move.digest]
+        result.moved += len(self.moves) - len(digests)
+        result.digests += len(digests)
+        result.in_digests += sum(len(move.items) for move in digests)
+        result.kept += len(self.kept)
+        reasons.update(one.reason.value for one in self.arrivals if one.reason)
+
+
+def _entry(item: PutAside) -> Entry:
+    return Entry(
+        kind=item.kind,
+        occurred_at=item.occurred_at,
+        summary=item.summary,
+        subject=item.subject,
+        case_id=item.case_id,
+        case_title=item.case_title,
+        case_url=item.case_url,
+        process=item.process,
+        actor=None,
+    )
+
+
+def _letter(move: _Move, contents: Mapping[bytes, int]) -> Letter:
+    """The mail's text: that of the digest, or the one that was put aside with the notification, as it is."""
+    first = move.items[0]
+    case_id = first.case_id if all(item.case_id == first.case_id for item in move.items) else None
+    if move.digest is None:
+        return Letter(
+            kind=first.kind,
+            subject=first.subject,
+            language=first.language,
+            fields=first.content_fields,
+            content_id=first.content_id,
+            content_size=first.content_size,
+            case_id=case_id,
+        )
+    return Letter(
+        kind=DIGEST,
+        subject=move.subject,
+        language=move.language,
+        fields=move.digest.fields,
+        content_id=contents[move.digest.content],
+        content_size=len(move.digest.content),
+        case_id=case_id,
+    )

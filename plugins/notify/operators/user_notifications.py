@@ -1,0 +1,52 @@
+"""UserNotifications: a task moves what is put aside, and due, to the outbox."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import asdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from notify.operators.task import origin_of, polite_interrupt, refusals_told
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class UserNotificationsOperator(BaseOperator):
+    """Move what is due to the outbox: a person's only notification as it is, more of them as one digest."""
+
+    ui_color = "#ede9fe"
+
+    @cached_property
+    def _stop(self) -> threading.Event:
+        """Raised when no new batch is to be begun; made at use, for Airflow copies DAGs deeply and a lock cannot be."""
+        return threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Move.
+
+        :returns: what the run did, see :class:`notify.merge.MergeResult`
+        """
+        from notify import settings
+        from notify.merge import Merger
+        from notify.storage.engine import engine_for
+
+        with refusals_told(), polite_interrupt(self._stop):
+            result = Merger(
+                engine=engine_for(settings.database_url()),
+                settings=settings.hand_over_settings(),
+                stop=self._stop,
+                origin=origin_of(context),
+            ).run()
+        log.info("%s", result.summary)
+        return asdict(result)
+
+    def on_kill(self) -> None:
+        """Finish the batch that is under way."""
+        self._stop.set()

@@ -1,0 +1,427 @@
+"""Publishing: from an event's fields to a home for each of its notifications, in one transaction.
+
+As at hand-over, everything that can be wrong is found before anything is stored, and told in one error. Each recipient
+then has the mail in the outbox, has it put aside until their time, or has a recorded reason why not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Session
+
+from notify.composing import Letter, compose, subject_of
+from notify.domain.address import CONTROL
+from notify.domain.event import Case, EventDraft, read_event
+from notify.domain.home import Home
+from notify.domain.kind import CASE_RECEIVED, Kind
+from notify.domain.person import Person
+from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
+from notify.domain.routing import Addressed, Route, route
+from notify.exceptions import Fault, InvalidEvent, TemplateError, TemplateFieldMissing
+from notify.handover import library
+from notify.joining import joined
+from notify.rendering import mime
+from notify.rendering.library import Rendered
+from notify.settings import HandOverSettings, hand_over_settings
+from notify.storage import cases, events, outbox, people, preferences, schema, suppressions
+from notify.storage.events import Counted, NewEvent, NewNotification
+from notify.storage.outbox import Origin
+from notify.storage.recipients import Concerned, concerned
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The answer to an event: where its notifications are.
+
+    :param event_id: the event's number
+    :param duplicate: whether it was published before, under the same idempotency key
+    :param mails: in the outbox, as mails of their own or in a digest
+    :param waiting: put aside until the person's time
+    :param refused: without a mail, by reason, see :class:`notify.domain.home.Reason`
+    """
+
+    event_id: int
+    duplicate: bool
+    mails: int
+    waiting: int
+    refused: dict[str, int]
+
+
+def publish(
+    kind: str,
+    *,
+    recipients: str | Iterable[str],
+    case: str | Mapping[str, Any] | None = None,
+    actor: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    connection: Connection | Session | Engine | None = None,
+    settings: HandOverSettings | None = None,
+    origin: Origin | None = None,
+) -> Published:
+    """Tell the people concerned that something happened, each at the time they chose.
+
+    >>> notify.publish(  # doctest: +SKIP
+    ...     "case_changed",
+    ...     case={"id": "INV-7", "title": "Invoice 7", "stage": "Approval", "owner": "anna"},
+    ...     actor="brian",
+    ...     recipients="anna; finance",
+    ...     data={"changes": [{"what": "comment_added", "text": "Please check page 2"}]},
+    ... )
+
+    :param kind: a registered kind, e.g. ``case_received``
+    :param recipients: logins, groups or addresses; a list, or one string separated by semicolons or commas
+    :param case: what it is about: its id, or ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``
+    :param actor: login or address of who did it, who is not told of it
+    :param data: the fields of the kind's template
+    :param occurred_at: when it happened, with its zone; what is put aside is due seen from then. By default now
+    :param idempotency_key: publishing under the same key again adds nothing
+    :param connection: of the outbox database, to publish inside its open transaction; see :func:`notify.enqueue`
+    :param settings: for programs without Airflow, which have no Variables; by default these are read
+    :param origin: the task that publishes it, for the register
+    :raises notify.exceptions.InvalidEvent: something is wrong with it; the error names every fault, nothing is stored
+    :raises notify.exceptions.ConfigurationError: the database or a setting is not in order
+    """
+    fields = {
+        "kind": kind,
+        "case": case,
+        "actor": actor,
+        "recipients": recipients,
+        "data": data,
+        "occurred_at": occurred_at,
+        "idempotency_key": idempotency_key,
+    }
+    return publish_fields(fields, connection=connection, settings=settings, origin=origin)
+
+
+def publish_fields(
+    fields: Mapping[str, Any],
+    *,
+    connection: Connection | Session | Engine | None = None,
+    settings: HandOverSettings | None = None,
+    origin: Origin | None = None,
+) -> Published:
+    """Publish an event whose fields come from outside.
+
+    :param fields: by name; the other parameters and errors are those of :func:`publish`
+    """
+    with joined(connection) as outbox_connection:
+        return publish_event(outbox_connection, fields, settings or hand_over_settings(), origin=origin)
+
+
+def publish_event(
+    connection: Connection,
+    fields: Mapping[str, Any],
+    settings: HandOverSettings,
+    *,
+    origin: Origin | None = None,
+) -> Published:
+    """Check, route, render and store an event, in the caller's transaction.
+
+    :param connection: of the outbox database; nothing is committed here
+    :param fields: see :class:`notify.domain.event.EventDraft`
+    :raises InvalidEvent: something is wrong with it; the error names every fault
+    :raises SchemaError: the database is not ready
+    """
+    schema.require(connection)
+    draft, faults = read_event(fields)
+    if draft.idempotency_key and not faults:
+        found = events.find_by_key(connection, draft.idempotency_key)
+        if found:
+            return _answer(found, duplicate=True)
+    return _Publication(connection, draft, settings, faults, origin).store()
+
+
+def _answer(counted: Counted, *, duplicate: bool = False) -> Published:
+    return Published(counted.event_id, duplicate, counted.mails, counted.waiting, counted.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A rendering that readers share: same language, same zone, nothing personal in it."""
+
+    rendered: Rendered
+    body: mime.Body
+    summary: str | None
+
+
+class _Publication:
+    """One event on its way in; faults gather here until there is nothing more to check."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        draft: EventDraft,
+        settings: HandOverSettings,
+        faults: list[Fault],
+        origin: Origin | None,
+    ) -> None:
+        self.connection = connection
+        self.draft = draft
+        self.settings = settings
+        self.faults = faults
+        self.origin = origin
+        self.now = outbox.now(connection)
+        self.moment = draft.occurred_at or self.now
+        self.sender = settings.senders[0]
+        self.identity = settings.identity(self.sender)
+        self.case: Case | None = None
+        self.named: dict[str, Person | None] = {}
+        self._copies: dict[tuple[object, ...], _Copy] = {}
+
+    def store(self) -> Published:
+        """Store the event with its notifications.
+
+        :raises InvalidEvent: there is anything wrong with it
+        """
+        kind = self._kind()
+        self.case = self._case()
+        recipients = concerned(self.connection, self.draft.recipients, self.faults)
+        data = self._data()
+        if kind is None or not recipients:
+            raise InvalidEvent(self.faults)
+        self._read_people()
+        routes = self._routes(kind, recipients)
+        copies = [self._copy(kind, one, way) for one, way in zip(recipients, routes, strict=True)]
+        if self.faults:
+            raise InvalidEvent(list(dict.fromkeys(self.faults)))
+        homes = self._homes(kind, recipients, routes, copies)
+        return self._stored(kind, homes, data)
+
+    def _fault(self, field: str, problem: str) -> None:
+        self.faults.append(Fault(field, problem))
+
+    # --- Checking ----------------------------------------------------------------------------------------------------
+
+    def _kind(self) -> Kind | None:
+        found = self.settings.kinds.get(self.draft.kind)
+        if found is None and self.draft.kind:
+            known = ", ".join(sorted(self.settings.kinds))
+            self._fault("kind", f"{self.draft.kind!r} is not registered ({known}); see Variable notify_kinds")
+        return found
+
+    def _case(self) -> Case | None:
+        """The case as told, completed by what earlier events told of it."""
+        told = self.draft.case
+        if told is None:
+            return None
+        known = cases.find(self.connection, [told.id]).get(told.id)
+        return Case(
+            id=told.id,
+            title=told.title or (known.title if known else ""),
+            url=told.url or (known.url if known else None) or self.settings.url_of_case(told.id),
+            process=told.process or (known.process if known else None),
+            stage=told.stage or (known.stage if known else None),
+            owner=told.owner or (known.owner if known else None),
+        )
+
+    def _data(self) -> Any:
+        """The event's own fields as JSON has them, for the register."""
+        try:
+            return to_jsonable_python(self.draft.data)
+        except (PydanticSerializationError, ValueError, RecursionError):
+            self._fault("data", "has a value that JSON cannot have; hand over texts, numbers, moments, lists, mappings")
+            return {}
+
+    # --- Routing -----------------------------------------------------------------------------------------------------
+
+    def _read_people(self) -> None:
+        """Who acted, and who owns the case: as people, where they are."""
+        named = {name for name in (self.draft.actor, self.case.owner if self.case else None) if name}
+        known = people.find(self.connection, {name for name in named if not CONTROL.search(name)})
+        addresses = {name for name in named - known.keys() if "@" in name}
+        known |= people.find_by_email(self.connection, addresses)
+        self.named = {name: known.get(name) or known.get(name.lower()) for name in named}
+
+    def _routes(self, kind: Kind, recipients: Sequence[Concerned]) -> list[Route]:
+        logins = [one.person.login for one in recipients if one.person]
+        wanted = preferences.find(self.connection, logins)
+        keys = [one.address.key for one in recipients if one.address]
+        unwanted = suppressions.among(self.connection, keys)
+        blocked = kind.name in self.settings.blocked.get(self.case.process or "", ()) if self.case else False
+        seen: set[str] = set()
+        routes = []
+        for one in recipients:
+            said = wanted.get(one.person.login, {}) if one.person else {}
+            way = self._route(kind, one, said, blocked=blocked, seen=seen, unwanted=unwanted)
+            if way.reason is None and one.address:
+                seen.add(one.address.key)
+            routes.append(way)
+        return routes
+
+    def _route(
+        self,
+        kind: Kind,
+        one: Concerned,
+        said: Mapping[str, Preference],
+        *,
+        blocked: bool,
+        seen: set[str],
+        unwanted: Mapping[str, str],
+    ) -> Route:
+        key = one.address.key if one.address else None
+        recipient = Addressed(
+            known=one.person is not None,
+            active=one.person is None or one.person.active,
+            reachable=key is not None,
+            suppressed=key in unwanted,
+            acted=self._acted(one),
+            duplicate=key in seen,
+        )
+        wish = kind.wish(said.get(kind.name), said.get(ANY_KIND)) if one.person else AT_ONCE
+        return route(kind, recipient, wish, ZoneInfo(self._zone(one.person)), self.moment, blocked=blocked)
+
+    def _acted(self, one: Concerned) -> bool:
+        actor = self.draft.actor
+        if actor is None:
+            return False
+        person = self.named.get(actor)
+        if person is not None and one.person is not None:
+            return person.login == one.person.login
+        return one.address is not None and one.address.key == actor.casefold()
+
+    def _zone(self, person: Person | None) -> str:
+        return (person.timezone if person else None) or self.settings.timezone
+
+    # --- Rendering ---------------------------------------------------------------------------------------------------
+
+    def _copy(self, kind: Kind, one: Concerned, way: Route) -> _Copy | None:
+        """The mail for a recipient, None where there is none."""
+        if way.home is Home.REFUSED:
+            return None
+        language = one.person.language if one.person else None
+        key = (language, self._zone(one.person), way.home is Home.WAITING)
+        found = self._copies.get(key) or self._copies.get((*key, one.key))
+        if found is not None:
+            return found
+        try:
+            copy = self._render(kind, one, way)
+        except TemplateError as error:
+            self._fault("data" if isinstance(error, TemplateFieldMissing) else "kind", str(error))
+            return None
+        self._copies[(*key, one.key) if copy.rendered.personal else key] = copy
+        return copy
+
+    def _render(self, kind: Kind, one: Concerned, way: Route) -> _Copy:
+        templates = library(self.settings.templates)
+        language, timezone = one.person.language if one.person else None, self._zone(one.person)
+        context = self._context(kind, one)
+        rendered = templates.render(kind.template, language=language, timezone=timezone, data=context)
+        if CONTROL.search(rendered.subject):
+            self._fault("data", "puts a control character into the subject")
+        summary = None
+        if way.home is Home.WAITING:
+            summary = templates.summary(kind.template, language=language, timezone=timezone, data=context)
+        body = mime.compose_body(rendered.text, rendered.html)
+        if len(body.content) > self.settings.largest:
+            self._fault("data", f"makes a mail of {len(body.content):,} bytes, more than most servers take")
+        return _Copy(rendered, body, summary)
+
+    def _context(self, kind: Kind, one: Concerned) -> dict[str, Any]:
+        """What the template sees; what is ours wins over the event's own data."""
+        case = self.case
+        return {
+            **self.draft.data,
+            "kind": kind.name,
+            "case": case and {**case.model_dump(), "owner": self._named(case.owner)},
+            "actor": self._named(self.draft.actor),
+            "occurred_at": self.moment,
+            "recipient": {
+                "login": one.person.login if one.person else None,
+                "name": one.person.name if one.person else one.address.name if one.address else "",
+                "address": one.address.mailbox if one.address else None,
+            },
+            "site_name": self.identity.name,
+        }
+
+    def _named(self, name: str | None) -> dict[str, str] | None:
+        if name is None:
+            return None
+        person = self.named.get(name)
+        return {"login": person.login if person else name, "name": (person.name if person else "") or name}
+
+    # --- Storing -----------------------------------------------------------------------------------------------------
+
+    def _homes(
+        self, kind: Kind, recipients: Sequence[Concerned], routes: Sequence[Route], copies: Sequence[_Copy | None]
+    ) -> list[NewNotification]:
+        contents = outbox.add_contents(self.connection, (copy.body.content for copy in copies if copy))
+        letters = [self._letter(kind, copy, contents) if copy else None for copy in copies]
+        mails = [
+            compose(letter, one.address, one.login, sender=self.sender, domain=self.identity.domain, now=self.now)
+            for one, way, letter in zip(recipients, routes, letters, strict=True)
+            if letter and one.address and way.home is Home.MAIL
+        ]
+        numbers = iter(outbox.add(self.connection, mails, origin=self.origin))
+        return [
+            _home(one, way, letter, copy, next(numbers).id if way.home is Home.MAIL else None)
+            for one, way, letter, copy in zip(recipients, routes, letters, copies, strict=True)
+        ]
+
+    def _letter(self, kind: Kind, copy: _Copy, contents: Mapping[bytes, int]) -> Letter:
+        case_id = self.case.id if self.case else None
+        return Letter(
+            kind=kind.name,
+            subject=subject_of(case_id, copy.rendered.subject),
+            language=copy.rendered.language,
+            fields=copy.body.fields,
+            content_id=contents[copy.body.content],
+            content_size=len(copy.body.content),
+            case_id=case_id,
+        )
+
+    def _stored(self, kind: Kind, homes: Sequence[NewNotification], data: Any) -> Published:
+        if self.case is not None and self.draft.case is not None:
+            cases.see(
+                self.connection,
+                self.case,
+                at=self.moment,
+                closed=self.draft.closes_case,
+                reopened=kind.name == CASE_RECEIVED,
+            )
+        event = NewEvent(
+            kind=kind.name,
+            occurred_at=self.moment,
+            recipients=len(homes),
+            case=self.case,
+            actor=self.draft.actor,
+            data=data,
+            idempotency_key=self.draft.idempotency_key,
+        )
+        number = events.add(self.connection, event, homes, origin=self.origin)
+        tally = Counter(one.home for one in homes)
+        refused = Counter(one.reason.value for one in homes if one.reason)
+        return Published(number, False, tally[Home.MAIL], tally[Home.WAITING], dict(refused))
+
+
+def _home(
+    one: Concerned, way: Route, letter: Letter | None, copy: _Copy | None, message_id: int | None
+) -> NewNotification:
+    known = {
+        "home": way.home,
+        "login": one.login,
+        "name": one.name,
+        "address": one.address.mailbox if one.address else None,
+        "reason": way.reason,
+        "message_id": message_id,
+    }
+    if way.home is not Home.WAITING or letter is None or copy is None:
+        return NewNotification(**known)  # type: ignore[arg-type]  # the names and types above are its own
+    return NewNotification(
+        **known,  # type: ignore[arg-type]  # as above
+        due_at=way.due_at,
+        language=letter.language,
+        subject=letter.subject,
+        summary=copy.summary,
+        content_id=letter.content_id,
+        content_fields=letter.fields,
+    )
