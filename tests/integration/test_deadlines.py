@@ -45,6 +45,14 @@ def test_older_events_change_nothing(connection: Connection, fields: dict[str, b
     assert known(connection) == before
 
 
+def test_a_bare_id_tells_nothing(connection: Connection) -> None:
+    """An event that names the case alone leaves an earlier one, published later, its say."""
+    cases.see(connection, Case(id="C-1", stage="Review"), at=NOON - 2 * HOUR)
+    cases.see(connection, Case(id="C-1"), at=NOON)
+    cases.see(connection, Case(id="C-1", stage="Approval"), at=NOON - HOUR)
+    assert known(connection).stage == "Approval"
+
+
 def test_a_case_closes_and_reopens(connection: Connection) -> None:
     """A case stays closed since it first was, whatever is told of it later, until it is reopened."""
     cases.see(connection, Case(id="C-1"), at=NOON, closed=True)

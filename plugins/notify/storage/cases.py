@@ -36,11 +36,12 @@ class KnownCase:
 
 
 def see(connection: Connection, case: Case, *, at: datetime, closed: bool = False, reopened: bool = False) -> None:
-    """Remember what is told of a case; its row stays locked until the transaction ends.
+    """Remember what is told of a case.
 
     What is not told stays as it is known. What is older than the latest that was told changes nothing: events may
-    come out of order.
+    come out of order. A bare id tells nothing, so what happened before it is still news when it comes.
 
+    :param case: as it was told; what is known beside it does not belong here
     :param at: when it was so
     :param closed: it ended then
     :param reopened: it runs again, whatever was known
@@ -48,6 +49,9 @@ def see(connection: Connection, case: Case, *, at: datetime, closed: bool = Fals
     statement = insert(cases).values(
         case.model_dump() | {"seen_at": at, "closed_at": at if closed and not reopened else None}
     )
+    if not (closed or reopened or any(getattr(case, name) for name in _TOLD)):
+        connection.execute(statement.on_conflict_do_nothing())
+        return
     told: dict[str, sa.ColumnElement[object]] = {
         name: sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), cases.c[name]) for name in _TOLD
     }
@@ -59,6 +63,12 @@ def see(connection: Connection, case: Case, *, at: datetime, closed: bool = Fals
             where=statement.excluded.seen_at >= cases.c.seen_at,
         )
     )
+
+
+def lock(connection: Connection, case_id: str) -> KnownCase | None:
+    """A case, kept from changing until the transaction ends; None where it is unknown."""
+    row = connection.execute(sa.select(cases).where(cases.c.id == case_id).with_for_update()).mappings().one_or_none()
+    return KnownCase(**row) if row else None
 
 
 def find(connection: Connection, case_ids: Iterable[str]) -> dict[str, KnownCase]:
