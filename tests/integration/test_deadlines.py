@@ -47,6 +47,7 @@ def test_older_events_change_nothing(connection: Connection, fields: dict[str, b
 
 def test_a_bare_id_tells_nothing(connection: Connection) -> None:
     """An event that names the case alone leaves an earlier one, published later, its say."""
+    cases.see(connection, Case(id="C-1"), at=NOON)
     cases.see(connection, Case(id="C-1", stage="Review"), at=NOON - 2 * HOUR)
     cases.see(connection, Case(id="C-1"), at=NOON)
     cases.see(connection, Case(id="C-1", stage="Approval"), at=NOON - HOUR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -15,6 +15,9 @@ from notify.storage.models import cases
 
 #: What a producer may tell of a case, or leave as it is known.
 _TOLD = ("title", "url", "process", "stage", "owner")
+
+#: Before any event.
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,9 @@ def see(connection: Connection, case: Case, *, at: datetime, closed: bool = Fals
     :param closed: it ended then
     :param reopened: it runs again, whatever was known
     """
-    statement = insert(cases).values(
-        case.model_dump() | {"seen_at": at, "closed_at": at if closed and not reopened else None}
-    )
-    if not (closed or reopened or any(getattr(case, name) for name in _TOLD)):
-        connection.execute(statement.on_conflict_do_nothing())
-        return
+    tells = closed or reopened or any(getattr(case, name) for name in _TOLD)
+    ended_at = at if closed and not reopened else None
+    statement = insert(cases).values(case.model_dump() | {"seen_at": at if tells else _NEVER, "closed_at": ended_at})
     told: dict[str, sa.ColumnElement[object]] = {
         name: sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), cases.c[name]) for name in _TOLD
     }
