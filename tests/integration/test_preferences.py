@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
-from notify.domain.kind import BUILT_IN
+from notify.domain.kind import BUILT_IN, Kind
 from notify.domain.person import Person
 from notify.domain.preference import Frequency, Preference
+from notify.exceptions import InvalidPreference
+from notify.preferences import clear_preference, set_preference
+from notify.settings import HandOverSettings
 from notify.storage import people, preferences, suppressions
 
 LOGINS = ("anna", "bob", "carl")
@@ -136,6 +141,104 @@ def test_replacing(connection: Connection, before: Any, after: Any) -> None:
     expected = {login: said for login, said in (before | after).items() if said}
     assert preferences.find(connection, LOGINS) == expected
     assert changed == sum(said != before.get(login, {}) for login, said in after.items())
+
+
+# --- What people may say ----------------------------------------------------------------------------------------------
+
+KINDS = {**BUILT_IN, "invoice_paid": Kind("invoice_paid", (Frequency.DAILY, Frequency.NEVER), Frequency.DAILY, "x")}
+
+
+@pytest.fixture
+def own_kinds(hand_over_settings: HandOverSettings) -> HandOverSettings:
+    """Settings with a kind of the admin's own."""
+    return replace(hand_over_settings, kinds=KINDS)
+
+
+def faults(call: Callable[[], object]) -> dict[str, str]:
+    """What is refused, by field."""
+    with pytest.raises(InvalidPreference) as refused:
+        call()
+    return {fault.field: fault.problem for fault in refused.value.faults}
+
+
+def test_a_person_says(connection: Connection, own_kinds: HandOverSettings) -> None:
+    """What a person says is put down inside the caller's transaction, for all kinds, a built-in one and an own one."""
+    join: Any = {"connection": connection, "settings": own_kinds}
+    set_preference("anna", "*", frequency="weekly", weekday="friday", **join)
+    set_preference("anna", "case_changed", frequency=Frequency.DAILY, hour="17:00", **join)
+    said = set_preference("anna", "invoice_paid", quiet_from="22:00", quiet_until=time(7), **join)
+    assert said == QUIET
+    expected = {"*": Preference(frequency=Frequency.WEEKLY, weekday=5), "case_changed": DAILY, "invoice_paid": QUIET}
+    assert preferences.find(connection, ["anna"]) == {"anna": expected}
+    connection.rollback()
+    assert preferences.find(connection, ["anna"]) == {}
+
+
+def test_a_person_says_in_a_transaction_of_its_own(
+    connection: Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the caller's transaction it is committed; kinds are those of the Variable notify_kinds."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KINDS", '{"invoice_paid": {}}')
+    set_preference("anna", "invoice_paid", frequency="hourly", connection=engine)
+    assert set(preferences.find(connection, ["anna"])["anna"]) == {"invoice_paid"}
+    assert clear_preference("anna", "invoice_paid", connection=engine)
+    connection.commit()
+    assert preferences.find(connection, ["anna"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        ("case_lost", {"frequency": "daily"}, {"kind": "'case_lost' is unknown; there are case_changed, "}),
+        ("deadline_exceeded", {"frequency": "never"}, {"kind": "'deadline_exceeded' is mandatory"}),
+        ("case_received", {"frequency": "weekly"}, {"frequency": "immediately, hourly, daily, never can"}),
+        ("invoice_paid", {"frequency": "hourly"}, {"frequency": "'hourly' cannot be chosen for invoice_paid"}),
+        ("*", {"frequency": "often"}, {"frequency": "Input should be 'immediately'"}),
+        ("*", {"frequency": ["daily"]}, {"frequency": "Input should be 'immediately'"}),
+        ("*", {}, {"frequency": "is missing"}),
+        ("*", {"frequency": None}, {"frequency": "is missing"}),
+        ("*", {"hour": "5 pm"}, {"hour": "time"}),
+        ("*", {"hour": "17:30:05"}, {"hour": "such as 17:30"}),
+        ("*", {"weekday": "someday"}, {"weekday": "write monday to sunday"}),
+        ("*", {"weekday": 8}, {"weekday": "1 to 7"}),
+        ("*", {"quiet_from": "22:00"}, {"quiet_until": "both"}),
+        ("*", {"quiet_until": "07:00", "hour": "12:00"}, {"quiet_from": "both"}),
+        ("*", {"quiet_from": "07:00", "quiet_until": "07:00"}, {"quiet_until": "never"}),
+        ("*", {"when": "later"}, {"when": "there is no such field"}),
+        (
+            "case_received",
+            {"frequency": "weekly", "hour": "noon", "weekday": 0},
+            {"frequency": "weekly", "hour": "", "weekday": ""},
+        ),
+    ],
+)
+def test_faults_of_what_is_said(
+    connection: Connection, own_kinds: HandOverSettings, kind: str, fields: dict[str, Any], told: dict[str, str]
+) -> None:
+    """What a person may not say is refused, every fault under the name of its field, and what was said before stays."""
+    preferences.save(connection, "anna", "*", DAILY)
+    found = faults(lambda: set_preference("anna", kind, connection=connection, settings=own_kinds, **fields))
+    assert set(found) == set(told)
+    for field, part in told.items():
+        assert part in found[field]
+    assert preferences.find(connection, ["anna"]) == {"anna": {"*": DAILY}}
+
+
+@pytest.mark.parametrize("login", ["nobody", "", "a\0", "\ud800"])
+def test_faults_of_a_stranger(connection: Connection, own_kinds: HandOverSettings, login: str) -> None:
+    """Who is unknown can neither say nor clear anything, and hears of all that is wrong at once."""
+    join: Any = {"connection": connection, "settings": own_kinds}
+    assert set(faults(lambda: set_preference(login, "case_lost", hour="x", **join))) == {"login", "kind", "hour"}
+    assert set(faults(lambda: clear_preference(login, login, **join))) == {"login", "kind"}
+
+
+def test_clearing_what_was_said(connection: Connection, own_kinds: HandOverSettings) -> None:
+    """What was said of a kind can be cleared, also when the kind is known no more; nothing said is no fault."""
+    join: Any = {"connection": connection, "settings": own_kinds}
+    preferences.save(connection, "anna", "case_lost", DAILY)
+    assert clear_preference("anna", "case_lost", **join)
+    assert not clear_preference("anna", "case_changed", **join)
+    assert set(faults(lambda: clear_preference("anna", "case_lost", **join))) == {"kind"}
 
 
 # --- The suppression list --------------------------------------------------------------------------------------------
