@@ -1,7 +1,8 @@
 """A notification outbox for Apache Airflow.
 
-The public face: :func:`enqueue` hands a message over, :func:`publish` an event. Operators are in :mod:`notify.operators`, errors in
-:mod:`notify.exceptions`, the fake for your own tests in :mod:`notify.channels.memory`.
+The public face: :func:`enqueue` hands a message over, :func:`publish` an event. Operators are in
+:mod:`notify.operators`, errors in :mod:`notify.exceptions`, the fake for your own tests in
+:mod:`notify.channels.memory`.
 
 Importing this package is cheap and starts nothing: no database, no template, no Airflow.
 """

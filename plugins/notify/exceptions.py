@@ -149,3 +149,10 @@ class TransitionError(NotifyError):
 
 class LeaseLost(NotifyError):
     """This drain was taken for dead and its messages were taken over; it must not send any more."""
+
+
+class Uneven(NotifyError):
+    """The balance is not even: an event has too many homes, or too few.
+
+    Keep a copy of the database (``pg_dump``) and report it with the lines above: it must never happen.
+    """

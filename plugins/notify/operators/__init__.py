@@ -1,4 +1,4 @@
-"""Operators: thin skins over hand-over, publishing and the runs. Importing them loads no driver and no template engine."""
+"""Operators: thin skins over hand-over, publishing and runs. Importing them loads neither drivers nor templates."""
 
 from __future__ import annotations
 

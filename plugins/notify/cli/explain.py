@@ -1,0 +1,146 @@
+"""``explain``: why somebody did, or did not, get a mail."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from sqlalchemy.engine import Connection
+
+from notify.cli.database import connect
+from notify.domain.home import BECAUSE, Home, Reason
+from notify.exceptions import ConfigurationError
+from notify.storage import explanation, outbox, people, schema
+from notify.storage.explanation import Direct, Told
+
+#: How far back a person's story goes, unless somebody asks for more.
+USUAL = "P7D"
+
+_SINCE: TypeAdapter[datetime | timedelta] = TypeAdapter(AwareDatetime | timedelta)
+
+
+def add_commands(commands: Any) -> None:
+    """Add it to the command line."""
+    explain = commands.add_parser(
+        "explain",
+        help="why somebody did, or did not, get a mail",
+        description="Tells the home of each notification: a mail or a digest with its state, until when it waits, or "
+        "the reason why there is none.",
+    )
+    of = explain.add_mutually_exclusive_group(required=True)
+    of.add_argument("--event", type=int, metavar="ID", help="an event, for each of its recipients")
+    of.add_argument("--person", metavar="LOGIN", help="all that concerned a person, newest first")
+    of.add_argument("--case", metavar="CASE", help="all events of a case, newest first")
+    of.add_argument("--message", type=int, metavar="ID", help="what a mail or a digest tells of")
+    explain.add_argument(
+        "--since",
+        default=USUAL,
+        type=_since,
+        help="with --person: a day (2026-11-01), a moment with its zone, or a time back (default: %(default)s)",
+    )
+    explain.add_argument("--most", type=int, default=200, help="lines (default: %(default)s)")
+    explain.set_defaults(run=_explain)
+
+
+def _since(text: str) -> datetime | timedelta:
+    try:
+        if len(text) == len("2026-11-01") and text.startswith("2"):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return _SINCE.validate_python(text)
+    except (ValueError, ValidationError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment; write 2026-11-01, 2026-11-01T08:00+01:00, or P7D for the last seven days"
+        ) from None
+
+
+def _explain(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        lines = list(_story(connection, options))
+    print("\n".join(lines))
+
+
+def _story(connection: Connection, options: argparse.Namespace) -> Iterator[str]:
+    if options.person is not None:
+        yield from _of_person(connection, options)
+        return
+    if options.event is not None:
+        told = explanation.of_event(connection, options.event, most=options.most)
+        nothing = f"There is no event {options.event}."
+    elif options.case is not None:
+        told = explanation.of_case(connection, options.case, most=options.most)
+        nothing = f"Nothing was published about the case {options.case!r}."
+    else:
+        told = explanation.in_message(connection, options.message, most=options.most)
+        nothing = (
+            f"Message {options.message} tells of no event: somebody wrote it directly, or there is no such message. "
+            f"Look at it with: python -m notify messages show {options.message}"
+        )
+    if not told:
+        raise ConfigurationError(nothing)
+    yield from _by_event(told)
+    yield from _cut(len(told), options.most)
+
+
+def _of_person(connection: Connection, options: argparse.Namespace) -> Iterator[str]:
+    person = people.find(connection, [options.person]).get(options.person)
+    if person is None:
+        raise ConfigurationError(f"There is no person {options.person!r}; see python -m notify people list.")
+    since = options.since if isinstance(options.since, datetime) else outbox.now(connection) - options.since
+    told = explanation.of_person(connection, person.login, since=since, most=options.most)
+    yield f"{person.login}, since {_moment(since)}: {len(told)} notifications"
+    for one in told:
+        yield f"  {_happened(one)}"
+        yield f"      {_home(one)}"
+    yield from _cut(len(told), options.most)
+    written = explanation.direct(connection, person.email, since=since, most=options.most) if person.email else []
+    if written:
+        yield f"Written to {person.login} directly: {len(written)} messages"
+        yield from (f"  {_direct(one)}" for one in written)
+
+
+def _by_event(told: Sequence[Told]) -> Iterator[str]:
+    for _, group in groupby(told, key=lambda one: one.event_id):
+        notifications = list(group)
+        yield _happened(notifications[0])
+        for one in notifications:
+            yield f"  {one.login or one.address}: {_home(one)}"
+
+
+def _happened(one: Told) -> str:
+    case = f" of case {one.case_id} {one.case_title!r}" if one.case_id else ""
+    actor = f" by {one.actor}" if one.actor else ""
+    return f"event {one.event_id}: {one.kind}{case}{actor}, {_moment(one.occurred_at)}"
+
+
+def _home(one: Told) -> str:
+    if one.reason is not None:
+        return f"no mail, reason {one.reason}: {BECAUSE[Reason(one.reason)]}"
+    if one.home is Home.WAITING:
+        return f"waiting until {_moment(one.due_at) if one.due_at else '?'}, then UserNotifications moves it"
+    mail = f"digest of {one.in_message}" if one.home is Home.DIGEST else "mail"
+    return f"{mail}, message {one.message_id} to {one.address}: {_state(one)}"
+
+
+def _state(one: Told | Direct) -> str:
+    sent = f" {_moment(one.sent_at)}" if isinstance(one, Told) and one.sent_at else ""
+    attempts = f"{one.attempts} attempt{'' if one.attempts == 1 else 's'}"
+    return f"{one.status}{sent}, {attempts}" + (f" ({one.status_reason})" if one.status_reason else "")
+
+
+def _direct(one: Direct) -> str:
+    origin = f" by {one.origin_dag_id} / {one.origin_run_id}" if one.origin_dag_id else ""
+    return f"message {one.message_id}: {one.subject!r}{origin}, {_moment(one.created_at)}: {_state(one)}"
+
+
+def _cut(shown: int, most: int) -> Iterator[str]:
+    if shown == most:
+        yield f"… there may be more; ask for them with --most {most * 10}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

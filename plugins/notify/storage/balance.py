@@ -1,0 +1,147 @@
+"""The balance: every event has exactly one home for each of its recipients, or something is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from notify.domain.home import Home
+
+#: Rows named of each thing that is wrong.
+EXAMPLES = 5
+
+#: What must never be found: each query gives the numbers of what is wrong.
+INVARIANTS = {
+    "events whose notifications are not as many as their recipients": """
+        select e.id from notify.events e left join notify.notifications n on n.event_id = e.id
+        group by e.id, e.recipients having count(n.id) <> e.recipients
+    """,
+    "notifications that wait, and are not put aside": """
+        select n.id from notify.notifications n
+        where n.home = 'waiting' and not exists (select from notify.deferred d where d.notification_id = n.id)
+    """,
+    "notifications put aside that have another home": """
+        select n.id from notify.deferred d join notify.notifications n on n.id = d.notification_id
+        where n.home <> 'waiting' or n.login <> d.login
+    """,
+    "notifications whose mail goes to somebody else": """
+        select n.id from notify.notifications n
+        where n.home in ('mail', 'digest')
+          and not exists (select from notify.recipients r where r.message_id = n.message_id and r.address = n.address)
+    """,
+    "digests of fewer than two notifications, or of several people": """
+        select n.message_id from notify.notifications n where n.home = 'digest'
+        group by n.message_id having count(*) < 2 or count(distinct n.login) <> 1
+    """,
+    "messages that are both a mail of their own and a digest": """
+        select n.message_id from notify.notifications n where n.home in ('mail', 'digest')
+        group by n.message_id having count(distinct n.home) > 1
+    """,
+    "digests without notifications": """
+        select m.id from notify.messages m where m.kind = 'digest' and m.idempotency_key is null
+          and not exists (select from notify.notifications n where n.message_id = m.id)
+    """,
+    "events told twice to the same address": """
+        select n.event_id from notify.notifications n where n.home in ('mail', 'digest')
+        group by n.event_id, lower(n.address) having count(*) > 1
+    """,
+    "messages being sent without an open attempt": """
+        select m.id from notify.messages m where m.status = 'sending'
+          and not exists (select from notify.attempts a where a.message_id = m.id and a.ended_at is null)
+    """,
+    "open attempts of messages that are not being sent": """
+        select a.message_id from notify.attempts a join notify.messages m on m.id = a.message_id
+        where a.ended_at is null and m.status <> 'sending'
+    """,
+    "closed deadlines with open steps": """
+        select d.id from notify.deadlines d join notify.deadline_steps s on s.deadline_id = d.id
+        where d.closed_at is not null and s.outcome is null group by d.id
+    """,
+    "open deadlines without an open step": """
+        select d.id from notify.deadlines d where d.closed_at is null
+          and not exists (select from notify.deadline_steps s where s.deadline_id = d.id and s.outcome is null)
+    """,
+}
+
+_EVENTS = sa.text("select count(*) as events, coalesce(sum(recipients), 0) as expected from notify.events")
+_HOMES = sa.text("select home, reason, count(*) as size from notify.notifications group by home, reason")
+_DIGESTS = sa.text("select count(distinct message_id) from notify.notifications where home = 'digest'")
+_STATUSES = sa.text("""
+    select m.status, count(*) as size from notify.notifications n join notify.messages m on m.id = n.message_id
+    group by m.status order by m.status
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Something that must not be.
+
+    :param what: in words
+    :param count: how often
+    :param examples: numbers of the first of them
+    """
+
+    what: str
+    count: int
+    examples: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Balance:
+    """Events times recipients on one side, homes on the other.
+
+    :param expected: notifications that the events must have
+    :param refused: by reason
+    :param statuses: the state of the messages that mails and digests are in, by notification
+    :param wrong: what must not be; empty where all is well
+    """
+
+    events: int
+    expected: int
+    mails: int = 0
+    in_digests: int = 0
+    digests: int = 0
+    waiting: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    wrong: tuple[Wrong, ...] = ()
+
+    @property
+    def found(self) -> int:
+        """Notifications that have a home."""
+        return self.mails + self.in_digests + self.waiting + sum(self.refused.values())
+
+    @property
+    def even(self) -> bool:
+        """Whether every notification has exactly one home."""
+        return self.found == self.expected and not self.wrong
+
+
+def check(engine: Engine) -> Balance:
+    """Draw up the balance, at one moment of a database that goes on working."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        return _check(connection)
+
+
+def _check(connection: Connection) -> Balance:
+    balance = Balance(*connection.execute(_EVENTS).one())
+    for row in connection.execute(_HOMES):
+        if row.home == Home.MAIL:
+            balance.mails += row.size
+        elif row.home == Home.DIGEST:
+            balance.in_digests += row.size
+        elif row.home == Home.WAITING:
+            balance.waiting += row.size
+        else:
+            balance.refused[row.reason] = row.size
+    balance.digests = connection.scalar(_DIGESTS) or 0
+    balance.statuses = {row.status: row.size for row in connection.execute(_STATUSES)}
+    balance.wrong = tuple(found for what, query in INVARIANTS.items() if (found := _find(connection, what, query)))
+    return balance
+
+
+def _find(connection: Connection, what: str, query: str) -> Wrong | None:
+    ids = list(connection.scalars(sa.text(query)))
+    return Wrong(what, len(ids), tuple(sorted(ids)[:EXAMPLES])) if ids else None
