@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from notify.domain.preference import Frequency, Preference, Wish, wish
 from notify.exceptions import ConfigurationError
@@ -75,18 +75,27 @@ BUILT_IN: Mapping[str, Kind] = {
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 
 
+def _left_to_people(value: object) -> object:
+    """``"mandatory"`` leaves nothing; an empty list would do the same, but may well be an oversight."""
+    if value == "mandatory":
+        return ()
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of frequencies, or "mandatory"')
+    return value
+
+
 class _OwnKind(BaseModel):
     """A kind as an admin writes it; ``"mandatory"`` instead of choices leaves nothing to people."""
 
     model_config = ConfigDict(extra="forbid")
 
-    choices: Annotated[list[Frequency], Field(min_length=1)] | Literal["mandatory"] = list(Frequency)
+    choices: Annotated[tuple[Frequency, ...], BeforeValidator(_left_to_people)] = tuple(Frequency)
     default: Frequency = Frequency.IMMEDIATELY
     template: _Name | None = None
 
     @model_validator(mode="after")
     def _default_is_a_choice(self) -> _OwnKind:
-        if self.choices == "mandatory":
+        if not self.choices:
             if self.default is not Frequency.IMMEDIATELY:
                 raise ValueError("a mandatory kind is always immediate; leave default out")
         elif self.default not in self.choices:
@@ -105,7 +114,7 @@ def read_kinds(text: str) -> dict[str, Kind]:
     :raises ConfigurationError: it cannot be read; the message names what is wrong
     """
     try:
-        own = _OWN_KINDS.validate_json(text) if text else {}
+        own = _OWN_KINDS.validate_json(text) if text.strip() else {}
     except ValidationError as error:
         item = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in item["loc"] if part != "[key]")
@@ -123,5 +132,4 @@ def read_kinds(text: str) -> dict[str, Kind]:
 
 
 def _kind(name: str, given: _OwnKind) -> Kind:
-    choices = () if given.choices == "mandatory" else tuple(Frequency(one) for one in given.choices)
-    return Kind(name, choices, given.default, given.template or name)
+    return Kind(name, tuple(dict.fromkeys(given.choices)), given.default, given.template or name)

@@ -8,7 +8,7 @@ from datetime import time
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 #: Stands for every kind that a person has said nothing else about.
 ANY_KIND = "*"
@@ -32,18 +32,27 @@ WEEK_BEGINS = time(8)
 FIRST_WEEKDAY = 1
 
 
-def _weekday(value: object) -> object:
-    """``monday`` or ``mon`` as well as 1, Monday (ISO 8601)."""
-    if isinstance(value, str) and not value.isdigit():
-        found = [
-            number
-            for number, name in enumerate(WEEKDAYS, start=1)
-            if len(value) > 1 and name.startswith(value.strip().lower())
-        ]
-        if len(found) != 1:
-            raise ValueError(f"{value!r} is no day of the week; write monday to sunday, or 1 to 7")
-        return found[0]
+def _by_name(value: object) -> object:
+    """``monday`` or ``mon`` as well as 1 or ``"1"``."""
+    if not isinstance(value, str):
+        return value
+    said = value.strip().lower()
+    if len(said) == 1 and said in "1234567":
+        return int(said)
+    found = [number for number, name in enumerate(WEEKDAYS, start=1) if len(said) > 1 and name.startswith(said)]
+    if len(found) != 1:
+        raise ValueError(f"{value!r} is no day of the week; write monday to sunday, or 1 to 7")
+    return found[0]
+
+
+def _of_a_week(value: int) -> int:
+    if not 1 <= value <= 7:
+        raise ValueError("must be a day of the week, monday to sunday, or 1 to 7")
     return value
+
+
+#: A day of the week, 1 (Monday) to 7 (ISO 8601); its name is taken as well. Strict: true is no Monday.
+Weekday = Annotated[int, Field(strict=True), BeforeValidator(_by_name), AfterValidator(_of_a_week)]
 
 
 class Preference(BaseModel):
@@ -60,7 +69,7 @@ class Preference(BaseModel):
 
     frequency: Frequency | None = None
     hour: time | None = None
-    weekday: Annotated[int | None, BeforeValidator(_weekday)] = None
+    weekday: Weekday | None = None
     quiet_from: time | None = None
     quiet_until: time | None = None
 
@@ -69,13 +78,6 @@ class Preference(BaseModel):
     def _of_a_wall(cls, value: time | None) -> time | None:
         if value is not None and (value.tzinfo is not None or value.second or value.microsecond):
             raise ValueError("must be hours and minutes on the person's own clock, such as 17:30")
-        return value
-
-    @field_validator("weekday")
-    @classmethod
-    def _of_a_week(cls, value: int | None) -> int | None:
-        if value is not None and not 1 <= value <= 7:
-            raise ValueError("must be a day of the week, monday to sunday, or 1 to 7")
         return value
 
     @model_validator(mode="after")
