@@ -6,6 +6,8 @@ then has the mail in the outbox, has it put aside until their time, or has a rec
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,10 @@ from notify.storage import cases, events, outbox, people, preferences, schema, s
 from notify.storage.events import Counted, NewEvent, NewNotification
 from notify.storage.outbox import Origin
 from notify.storage.recipients import Concerned, concerned
+
+
+#: As JSON writes it; PostgreSQL takes it in no text (https://www.postgresql.org/docs/current/datatype-json.html).
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +233,15 @@ class _Publication:
     def _data(self) -> Any:
         """The event's own fields as JSON has them, for the register."""
         try:
-            return to_jsonable_python(self.draft.data)
+            data = to_jsonable_python(self.draft.data)
+            text = json.dumps(data, allow_nan=False, ensure_ascii=False)
+            text.encode()
         except (PydanticSerializationError, ValueError, RecursionError):
             self._fault("data", "has a value that JSON cannot have; hand over texts, numbers, moments, lists, mappings")
             return {}
+        if _NUL.search(text):
+            self._fault("data", "has a NUL character, which is not allowed")
+        return data
 
     # --- Routing -----------------------------------------------------------------------------------------------------
 
