@@ -38,7 +38,6 @@ from notify.storage.events import Counted, NewEvent, NewNotification
 from notify.storage.outbox import Origin
 from notify.storage.recipients import Concerned, concerned
 
-
 #: As JSON writes it; PostgreSQL takes it in no text (https://www.postgresql.org/docs/current/datatype-json.html).
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
