@@ -33,6 +33,8 @@ create trigger refuse_second_home before update of home on notify.notifications
 LOOK_AGAIN = """
 create function notify.look_again() returns trigger language plpgsql as $$
 begin
+    -- The person first, as a merge has it: two that lock in different orders would wait for each other for ever.
+    perform from notify.people where login = coalesce(new.login, old.login) for no key update;
     update notify.deferred set look_at = now()
     where login = coalesce(new.login, old.login) and look_at > now();
     return null;
