@@ -207,7 +207,7 @@ def test_all_of_a_period_are_due_together(data: st.DataObject, case: tuple[ZoneI
     wish = data.draw(wishes(zone, moment, Frequency.HOURLY, *LATER).filter(lambda one: one.quiet is None))
     found = due(wish, zone, moment)
     share = data.draw(st.integers(0, 999))
-    assert due(wish, zone, moment + share * (found - moment) / 1000) == found
+    assert due(wish, zone, moment + share * (found - moment) // 1000) == found
     assert due(wish, zone, found - timedelta(microseconds=1)) == found
     assert due(wish, zone, found) > found
 
