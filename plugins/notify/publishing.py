@@ -390,10 +390,10 @@ class _Publication:
         )
 
     def _stored(self, kind: Kind, homes: Sequence[NewNotification], data: Any) -> Published:
-        if self.case is not None and self.draft.case is not None:
+        if self.draft.case is not None:
             cases.see(
                 self.connection,
-                self.case,
+                self.draft.case,
                 at=self.moment,
                 closed=self.draft.closes_case,
                 reopened=kind.name == CASE_RECEIVED,
