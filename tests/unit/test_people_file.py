@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from notify.cli.people import read_people
+from notify.domain.preference import Frequency, Preference
 from notify.exceptions import ConfigurationError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,11 +21,23 @@ def write(folder: Path, text: str, name: str = "people.csv") -> Path:
 
 
 def test_sample() -> None:
-    """The shipped sample is three people in three languages and zones, each in their groups."""
-    people = read_people(CHECKOUT / "include" / "sample" / "people.csv")
-    assert {person.login: person.language for person in people} == {"anna": "pl", "brian": "en", "zuzana": "sk"}
-    assert len({person.timezone for person in people}) == 3
-    assert people[0].groups == ["finance", "everybody"]
+    """The shipped sample is people of several languages, zones and wishes; its group everybody is everybody."""
+    people = {person.login: person for person in read_people(CHECKOUT / "include" / "sample" / "people.csv")}
+    assert {login: person.language for login, person in people.items()} == {
+        "anna": "pl",
+        "brian": "en",
+        "zuzana": "sk",
+        "kenji": "en",
+        "maria": "en",
+    }
+    assert len({person.timezone for person in people.values()}) == 5
+    assert people["anna"].groups == ["finance", "everybody"]
+    assert all("everybody" in (person.groups or ()) for person in people.values())
+    said = {login: person.preferences for login, person in people.items()}
+    assert said["anna"] == {"*": Preference(frequency=Frequency.HOURLY)}
+    assert said["brian"] is None
+    assert said["zuzana"] == {"*": Preference(frequency=Frequency.DAILY, hour=time(17))}
+    assert (said["kenji"] or {})["*"] == Preference(quiet_from=time(22), quiet_until=time(7))
 
 
 def test_groups_column(tmp_path: Path) -> None:
@@ -31,6 +45,60 @@ def test_groups_column(tmp_path: Path) -> None:
     [with_column] = read_people(write(tmp_path, "login,groups\nanna,\n"))
     [without] = read_people(write(tmp_path, "login\nanna\n"))
     assert (with_column.groups, without.groups) == ([], None)
+
+
+def test_preferences_column(tmp_path: Path) -> None:
+    """A cell may hold a frequency or JSON; an empty one, or no column at all, leaves what was said as it is."""
+    cells = ["daily", '"{""case_changed"": ""hourly"", ""*"": {""hour"": ""17:00""}}"', "{}", "", " "]
+    text = "login,preferences\n" + "".join(f"p{number},{cell}\n" for number, cell in enumerate(cells))
+    assert [person.preferences for person in read_people(write(tmp_path, text))] == [
+        {"*": Preference(frequency=Frequency.DAILY)},
+        {"case_changed": Preference(frequency=Frequency.HOURLY), "*": Preference(hour=time(17))},
+        {},
+        None,
+        None,
+    ]
+
+
+def test_preferences_of_unknown_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preference for a kind that nobody registered, or that leaves no choice, is refused with its line and kind."""
+    text = """login,preferences
+anna,"{""invoice_paid"": ""daily""}"
+bob,"{""case_lost"": ""daily"", ""reminder"": ""never""}"
+carl,"{""case_received"": ""weekly"", ""case_changed"": ""weekly""}"
+"""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KINDS", '{"invoice_paid": {}}')
+    with pytest.raises(ConfigurationError) as refused:
+        read_people(write(tmp_path, text))
+    assert [line.split(": ")[:2] for line in str(refused.value).splitlines()[1:]] == [
+        ["  * line 3", "preferences.case_lost"],
+        ["  * line 3", "preferences.reminder"],
+        ["  * line 4", "preferences.case_received"],
+    ]
+
+
+def test_variable_is_read_only_where_it_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preferences for built-in kinds need no Variable, and so no database of Airflow's."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KINDS", "broken")
+    read_people(write(tmp_path, 'login,preferences\nanna,"{""case_changed"": ""daily"", ""*"": ""never""}"\n'))
+    with pytest.raises(ConfigurationError, match="notify_kinds"):
+        read_people(write(tmp_path, 'login,preferences\nanna,"{""invoice_paid"": ""daily""}"\n'))
+
+
+def test_many_faults(tmp_path: Path) -> None:
+    """Of many faults twenty are shown, and the rest is counted."""
+    with pytest.raises(ConfigurationError) as refused:
+        read_people(write(tmp_path, "login,email\n" + "".join(f"p{number},nobody\n" for number in range(50))))
+    lines = str(refused.value).splitlines()
+    assert (len(lines), lines[-1]) == (22, "  … and 30 more")
+
+
+def test_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long file tells how far it is, a short one does not."""
+    read_people(write(tmp_path, "login\n" + "".join(f"p{number}\n" for number in range(4999))))
+    assert capsys.readouterr().err == ""
+    read_people(write(tmp_path, "login\n" + "".join(f"p{number}\n" for number in range(10001))))
+    assert capsys.readouterr().err == "notify: 5000 people read\nnotify: 10000 people read\n"
 
 
 def test_short_row(tmp_path: Path) -> None:
@@ -62,6 +130,7 @@ def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
         ("people.json", "{}", "must hold a list"),
         ("people.json", "[1]", "entry 1"),
         ("people.json", "[", "is no JSON"),
+        ("people.csv", "login\n" + "x" * 200_000, "is no CSV: line 1: field larger"),
         ("people.xlsx", "", "neither .csv nor .json"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
@@ -15,6 +15,9 @@ from notify.domain.faults import faults_of
 from notify.domain.kind import BUILT_IN, Kind
 from notify.domain.preference import ANY_KIND, Frequency, Preference
 from notify.exceptions import Fault
+
+#: Faults shown of a list of people; there are never so few as one.
+SHOWN = 20
 
 
 def _blank_is_none(value: object) -> object:
@@ -159,6 +162,12 @@ def check_people(
             faults.append(f"{place}: login: {person.login!r} stands in {whole} twice")
         found[person.login] = person
     return list(found.values()), faults
+
+
+def told(faults: Sequence[str]) -> str:
+    """Faults for reading, a line for each."""
+    more = [f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    return "".join(f"\n  * {fault}" for fault in faults[:SHOWN]) + "".join(f"\n  {line}" for line in more)
 
 
 def _faults_of_choices(person: Person, kinds: Callable[[], Mapping[str, Kind]]) -> list[Fault]:

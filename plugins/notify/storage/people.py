@@ -253,7 +253,7 @@ def keep_in_step(
     leaving = active - {person.login for person in imported if person.active}
     if most_missing < 1 and (not imported or len(leaving) > most_missing * len(active)):
         raise ConfigurationError(
-            f"The list of {source} names {len(imported)} people, and {len(leaving)} of the {len(active)} active people "
+            f"The list of {source!r} names {len(imported)} people, and {len(leaving)} of the {len(active)} active ones "
             f"from there would become inactive; at most {most_missing:.0%} may at once, and no list may be empty. "
             "Nothing was changed. Check the list; if it is right, allow it this once: most_missing=1, on the command "
             "line --most-missing 1."

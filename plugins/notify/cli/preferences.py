@@ -1,0 +1,123 @@
+"""``preferences show | set | clear``: what people want to hear of, and when."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Mapping
+from typing import Any
+
+from notify import settings
+from notify.cli.database import connect
+from notify.domain.kind import Kind
+from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, Wish
+from notify.exceptions import ConfigurationError
+from notify.preferences import clear_preference, set_preference
+from notify.storage import people, schema
+from notify.storage.engine import transaction
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    group = commands.add_parser("preferences", help="what a person wants to hear of, and when")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+
+    show = actions.add_parser("show", help="what a person said, and what applies to each kind of event")
+    show.add_argument("login", metavar="LOGIN")
+    show.set_defaults(run=_show)
+
+    change = actions.add_parser("set", help="say something of a kind of event, instead of what was said of it before")
+    change.add_argument("login", metavar="LOGIN")
+    change.add_argument("kind", metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds")
+    frequencies = ", ".join(Frequency)
+    change.add_argument("frequency", metavar="FREQUENCY", nargs="?", help=f"{frequencies}; left out: nothing said")
+    change.add_argument("--hour", metavar="17:30", help="of a daily or weekly mail, on the person's own clock")
+    change.add_argument("--weekday", metavar="DAY", help="of a weekly mail: monday to sunday")
+    change.add_argument(
+        "--quiet", metavar="22:00-07:00", type=_quiet, default=(None, None), help="hours without such mail"
+    )
+    change.set_defaults(run=_set)
+
+    clear = actions.add_parser("clear", help="forget what was said of a kind of event")
+    clear.add_argument("login", metavar="LOGIN")
+    clear.add_argument("kind", metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds")
+    clear.set_defaults(run=_clear)
+
+
+def _quiet(text: str) -> tuple[str, str]:
+    start, dash, until = (part.strip() for part in text.partition("-"))
+    if not (start and dash and until):
+        raise argparse.ArgumentTypeError(f"{text!r} is no span of hours; write 22:00-07:00")
+    return start, until
+
+
+def _show(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        record = people.read(connection, options.login)
+    if record is None:
+        raise ConfigurationError(f"There is no person {options.login!r}; see python -m notify people list.")
+    zone = record.person.timezone or f"{settings.timezone()}, the default"
+    print(f"{record.person.login}, time zone {zone}")
+    print("\n".join(lines(settings.kinds(), record.person.preferences or {})))
+
+
+def _set(options: argparse.Namespace) -> None:
+    options.quiet_from, options.quiet_until = options.quiet
+    fields = {name: getattr(options, name) for name in Preference.model_fields}
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        said = set_preference(options.login, options.kind, connection=connection, **fields)
+    print(f"{options.login}, {_named(options.kind)}: {in_words(said)}.")
+
+
+def _clear(options: argparse.Namespace) -> None:
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        cleared = clear_preference(options.login, options.kind, connection=connection)
+    said = "what was said is forgotten" if cleared else "nothing was said"
+    print(f"{options.login}, {_named(options.kind)}: {said}.")
+
+
+def _named(kind: str) -> str:
+    return "all kinds" if kind == ANY_KIND else kind
+
+
+def lines(kinds: Mapping[str, Kind], said: Mapping[str, Preference]) -> list[str]:
+    """What applies to each kind of event, and what a person said, for reading."""
+    general = said.get(ANY_KIND)
+    applying = {
+        name: "immediately, mandatory" if kind.mandatory else _applying(kind.wish(said.get(name), general))
+        for name, kind in kinds.items()
+    }
+    width = max(len(name) for name in [*applying, *map(_named, said)])
+    return [
+        "What applies",
+        *(f"  {name:<{width}}  {text}" for name, text in applying.items()),
+        "What was said" if said else "Nothing was said: these are the defaults",
+        *(
+            f"  {_named(kind):<{width}}  {in_words(one)}"
+            + ("" if kind in kinds or kind == ANY_KIND else " (there is no such kind any more)")
+            for kind, one in sorted(said.items())
+        ),
+    ]
+
+
+def _applying(wish: Wish) -> str:
+    hour = f"at {wish.hour:%H:%M}"
+    text = {
+        Frequency.DAILY: f"daily {hour}",
+        Frequency.WEEKLY: f"weekly, {WEEKDAYS[wish.weekday - 1]} {hour}",
+    }.get(wish.frequency, wish.frequency.value)
+    if wish.quiet and wish.frequency is not Frequency.NEVER:
+        text += f", quiet {wish.quiet.start:%H:%M}-{wish.quiet.until:%H:%M}"
+    return text
+
+
+def in_words(said: Preference) -> str:
+    """One preference, only what was said."""
+    parts = [
+        said.frequency.value if said.frequency else "",
+        WEEKDAYS[said.weekday - 1] if said.weekday else "",
+        f"at {said.hour:%H:%M}" if said.hour else "",
+        f"quiet {said.quiet_from:%H:%M}-{said.quiet_until:%H:%M}" if said.quiet_from is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)

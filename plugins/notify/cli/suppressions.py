@@ -1,0 +1,78 @@
+"""``suppressions list | add | lift``: addresses that get nothing."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from datetime import timedelta
+from typing import Any
+
+from notify.cli.database import connect
+from notify.domain.address import parse_address
+from notify.exceptions import ConfigurationError
+from notify.storage import schema, suppressions
+from notify.storage.engine import transaction
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    group = commands.add_parser("suppressions", help="addresses that get nothing")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="the addresses that were put on the list last")
+    listing.add_argument("--limit", type=int, default=20, help="how many (default: %(default)s)")
+    listing.set_defaults(run=_list)
+
+    adding = actions.add_parser("add", help="send nothing to an address")
+    adding.add_argument("address", type=_mailbox, metavar="ADDRESS")
+    adding.add_argument("--reason", required=True, help="why, for people who ask")
+    adding.add_argument("--days", type=_days, metavar="N", help="for so long (default: until it is lifted)")
+    adding.set_defaults(run=_add)
+
+    lifting = actions.add_parser("lift", help="send to an address again")
+    lifting.add_argument("address", type=_mailbox, metavar="ADDRESS")
+    lifting.set_defaults(run=_lift)
+
+
+def _mailbox(text: str) -> str:
+    try:
+        return parse_address(text).mailbox
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _days(text: str) -> timedelta:
+    if not text.isdigit() or not 0 < int(text) <= 36500:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 to 36500")
+    return timedelta(days=int(text))
+
+
+def _list(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        found = suppressions.newest(connection, options.limit)
+    for one in found:
+        until = f"until {one.expires_at:%Y-%m-%d %H:%MZ}" if one.expires_at else "for good"
+        state = ", which is past" if one.expired else ""
+        print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {until}{state}: {one.reason}")
+    if not found:
+        print("No address is on the list.")
+
+
+def _add(options: argparse.Namespace) -> None:
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        schema.require(connection)
+        changed = suppressions.add(connection, options.address, options.reason, options.days)
+    if not changed:
+        print(f"{options.address} was on the list already, for at least as long; lift it first to change that.")
+        return
+    until = f"for {options.days.days} days" if options.days else "until you lift it"
+    print(f"{options.address} gets nothing {until}.")
+
+
+def _lift(options: argparse.Namespace) -> None:
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        schema.require(connection)
+        if not suppressions.lift(connection, options.address):
+            raise ConfigurationError(f"{options.address} is not on the list; see python -m notify suppressions list.")
+    print(f"{options.address} gets mail again.")
