@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -10,8 +12,15 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from notify.domain.change import Change, What
 from notify.domain.faults import faults_of
 from notify.domain.kind import CASE_CHANGED
-from notify.domain.message import LONGEST_KEY, Names, Text, one_line
+from notify.domain.message import LONGEST_KEY, Names, Text, blank_is_none, one_line
 from notify.exceptions import Fault
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _title(value: object) -> object:
+    """None is "not told", also where a mapping spells it out."""
+    return "" if value is None else value
 
 
 class Case(BaseModel):
@@ -28,7 +37,7 @@ class Case(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    title: Annotated[str, Field(max_length=500)] = ""
+    title: Annotated[str, BeforeValidator(_title), Field(max_length=500)] = ""
     url: Text = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
     process: Text = Field(default=None, max_length=200)
     stage: Text = Field(default=None, max_length=200)
@@ -39,16 +48,35 @@ class Case(BaseModel):
     def _line(cls, value: str | None) -> str | None:
         return None if value is None else one_line(value)
 
+    @field_validator("id")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value:
+            raise ValueError("is empty")
+        return value
+
 
 def _case(value: object) -> object:
     """A bare id will do; a number is one."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_number(value):
         return {"id": str(value)}
     if isinstance(value, str):
         return {"id": value} if value.strip() else None
-    if isinstance(value, Mapping) and isinstance(value.get("id"), int):
+    if isinstance(value, Mapping) and _is_number(value.get("id")):
         return {**value, "id": str(value["id"])}
     return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _moment(value: object) -> object:
+    """A number could be taken for seconds since 1970, and so could a date without dashes."""
+    value = blank_is_none(value)
+    if value is None or isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value.strip())):
+        return value
+    raise ValueError("must be a time with its zone, such as 2027-01-31T08:00+01:00")
 
 
 CaseField = Annotated[Case | None, BeforeValidator(_case)]
@@ -70,7 +98,9 @@ class EventDraft(BaseModel):
     actor: Text = Field(default=None, max_length=254, description="Login or address of who did it; is not told of it")
     recipients: Names = Field(default_factory=list, description="Logins, groups or addresses of whom it concerns")
     data: dict[str, Any] = Field(default_factory=dict, description="Fields of the kind's template", repr=False)
-    occurred_at: AwareDatetime | None = Field(default=None, description="When it happened; else now")
+    occurred_at: Annotated[AwareDatetime | None, BeforeValidator(_moment)] = Field(
+        default=None, description="When it happened; else now"
+    )
     idempotency_key: Text = Field(default=None, max_length=LONGEST_KEY)
 
     @field_validator("actor", "idempotency_key")
@@ -94,7 +124,12 @@ class EventDraft(BaseModel):
     def closes_case(self) -> bool:
         """Whether it says that its case has ended."""
         changes = self.data.get("changes") if self.kind == CASE_CHANGED else None
-        return any(isinstance(one, Mapping) and one.get("what") == What.CLOSED for one in changes or ())
+        return any(_what(one) == What.CLOSED for one in changes or ())
+
+
+def _what(change: object) -> object:
+    """What a change says, in either form that is taken for one."""
+    return change.get("what") if isinstance(change, Mapping) else getattr(change, "what", None)
 
 
 def read_event(fields: Mapping[str, Any]) -> tuple[EventDraft, list[Fault]]:
