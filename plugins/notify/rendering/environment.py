@@ -13,6 +13,7 @@ from jinja2 import (
     TemplateRuntimeError,
     TemplateSyntaxError,
     UndefinedError,
+    pass_context,
 )
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -26,6 +27,10 @@ from notify.rendering.formats import UnusableValueError
 MAX_CHARACTERS = 10_000_000
 MAX_STEPS = 100_000
 MAX_POWER = 100
+
+#: Under this key a rendering's context keeps the set of names that its templates asked for. The blank keeps the key
+#: out of their reach, and whatever is included, imported with context or extended gets it on.
+ASKED = "asked for"
 
 
 class Field(StrictUndefined):
@@ -74,12 +79,32 @@ class Steps:
         return steps
 
 
+class NotingContext(Context):
+    """A context that notes which names templates ask for, whether or not they then use them."""
+
+    def __init__(self, environment: Any, parent: dict[str, Any], *rest: Any, **more: Any) -> None:
+        super().__init__(environment, parent, *rest, **more)
+        noted: set[str] | None = parent.get(ASKED)
+        self._note = (set[str]() if noted is None else noted).add
+
+    def resolve_or_missing(self, key: str) -> Any:
+        """Look a name up; every way that Jinja has to one leads here.
+
+        :param key: the name
+        """
+        self._note(key)
+        if key in self.vars:
+            return self.vars[key]
+        return self.parent.get(key, missing)
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """What templates may do.
 
     :param root: the folder of the templates
     """
 
+    context_class = NotingContext
     intercepted_binops = frozenset({"*", "**"})
 
     def __init__(self, root: Path) -> None:
@@ -98,6 +123,8 @@ class Environment(ImmutableSandboxedEnvironment):
             date=formats.format_date,
             time=formats.format_time,
             number=formats.format_number,
+            day=_day,
+            plural=_plural,
             paragraphs=html.paragraphs,
             to_text=html.to_text,
             url=_url,
@@ -148,6 +175,31 @@ def _url(value: object) -> str:
         return value
     formats.check_defined(value)
     raise UnusableValueError(f"{value!r} is no address for a link. Give it whole, beginning with https://")
+
+
+@pass_context
+def _day(context: Context, value: object) -> str:
+    """Write the day and month of a moment, in the reader's zone: for lists, where the year is plain.
+
+    :param value: an aware datetime, a date, or either as ISO 8601 text
+    """
+    pattern = formats.locale_of(str(context.resolve("locale"))).datetime_skeletons["MMMd"]
+    return formats.format_date(context, value, pattern.pattern)
+
+
+@pass_context
+def _plural(context: Context, count: object, **forms: str) -> str:
+    """Choose the form that the language has for a count, which is not written itself.
+
+    :param count: a whole number
+    :param forms: ``other``, and where they differ ``one``, ``few`` and so on: Unicode's names, as the language has them
+    """
+    if not isinstance(count, int):
+        formats.check_defined(count)
+        raise UnusableValueError(f"{count!r} is no whole number. A plural form needs one")
+    if "other" not in forms:
+        raise TypeError("plural needs the form `other`")
+    return forms.get(formats.locale_of(str(context.resolve("locale"))).plural_form(count), forms["other"])
 
 
 def _explodes(operator: str, left: Any, right: Any) -> bool:

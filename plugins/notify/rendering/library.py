@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from notify.domain.address import CONTROL
 from notify.exceptions import TemplateBroken, TemplateError, TemplateNotFound
 from notify.rendering import formats, html
-from notify.rendering.environment import Environment, run
+from notify.rendering.environment import ASKED, Environment, Field, run
 
 FALLBACK = "en"
 HOUSE = "house"
 
-_SUBJECT, _HTML, _TEXT = "subject.txt.j2", "body.html.j2", "body.txt.j2"
+#: A line of a digest; longer ones are cut.
+LONGEST_SUMMARY = 300
+_LONG_WORD = 40
+
+_SUBJECT, _HTML, _TEXT, _SUMMARY = "subject.txt.j2", "body.html.j2", "body.txt.j2", "summary.txt.j2"
 _BARE = {_HTML: "bare.html.j2", _TEXT: "bare.txt.j2"}
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
@@ -31,12 +36,15 @@ class Rendered:
     :param html: a whole page with its styles inlined, None where the kind has text only
     :param text: plain text
     :param language: of the template that was used, e.g. ``pl``
+    :param personal: whether a template asked for ``recipient``; if not, all readers of this language and time zone
+        get the same, given the same data but for the recipient
     """
 
     subject: str
     html: str | None
     text: str
     language: str
+    personal: bool = False
 
 
 class TemplateLibrary:
@@ -84,20 +92,53 @@ class TemplateLibrary:
         :param house: whether to wrap it in the house template
         :param fallback: whether ``en`` will do where the kind lacks the language
         """
+        folder, context = self._begin(kind, language, timezone, data, fallback=fallback)
+        subject = self._subject(folder, context)
+        context["mail_subject"] = subject
+        page = self._html(folder, context, house=house)
+        text = self._text(folder, context, house=house, page=page)
+        return Rendered(
+            subject=subject,
+            html=page,
+            text=text,
+            language=context["language"],
+            personal="recipient" in context[ASKED],
+        )
+
+    def summary(self, kind: str, *, language: str | None, timezone: str, data: Mapping[str, Any]) -> str:
+        """Say in one line of a digest what happened; a kind without ``summary.txt.j2`` is summed up by its subject.
+
+        A summary is the same for all readers: its template has no ``recipient``. (Where the subject stands in,
+        :attr:`Rendered.personal` tells whether it is.)
+
+        :param kind: one of :meth:`kinds`
+        :param language: as for :meth:`render`, and chosen alike
+        :param timezone: the reader's, an IANA name
+        :param data: the fields that the template uses
+        """
+        folder, context = self._begin(kind, language, timezone, data, fallback=True)
+        name = f"{folder}/{_SUMMARY}"
+        if self._has(name):
+            context["recipient"] = Field("a summary is shared by all readers and cannot name the recipient")
+            line = _carried(name, run(self._environment, name, context))
+        else:
+            line = self._subject(folder, context)
+        return _shortened(" ".join(CONTROL.sub(" ", line).split()))
+
+    def _begin(
+        self, kind: str, language: str | None, timezone: str, data: Mapping[str, Any], *, fallback: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """The folder of the templates to use, and what they see."""
         wanted = (language or FALLBACK).replace("-", "_")
         chosen = self._choose(kind, wanted, fallback)
-        folder = f"{kind}/{chosen}"
         context = {
             **data,
             "language": chosen,
             "timezone": _zone(timezone),
             "locale": wanted if _base(wanted) == chosen else chosen,
+            ASKED: set(),
         }
-        subject = self._subject(folder, context)
-        context["mail_subject"] = subject
-        page = self._html(folder, context, house=house)
-        text = self._text(folder, context, house=house, page=page)
-        return Rendered(subject=subject, html=page, text=text, language=chosen)
+        return f"{kind}/{chosen}", context
 
     def _usable(self, kind: str) -> tuple[str, ...]:
         if kind == HOUSE or not _KIND.fullmatch(kind):
@@ -166,6 +207,14 @@ class TemplateLibrary:
         own = f"{HOUSE}/{context['language']}/{body}"
         # A kind may come in more languages than the house; a greeting in English is better than no mail.
         return own if self._has(own) else f"{HOUSE}/{FALLBACK}/{body}"
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= LONGEST_SUMMARY:
+        return line
+    cut = line[: LONGEST_SUMMARY - 1]
+    whole_words, _, rest = cut.rpartition(" ")
+    return f"{whole_words if len(rest) < _LONG_WORD else cut}…"
 
 
 def _carried(name: str, text: str) -> str:
