@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import html as lxml_html
 
+from notify.domain.address import CONTROL
+from notify.domain.kind import BUILT_IN
 from notify.exceptions import (
     TemplateBroken,
     TemplateError,
@@ -83,7 +86,7 @@ def write(root: Path, kind: str, language: str = "en", **files: str) -> None:
     folder = root / kind / language
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in {"subject": "Subject", **files}.items():
-        suffix = {"subject": "subject.txt", "html": "body.html", "text": "body.txt"}[name]
+        suffix = {"html": "body.html", "text": "body.txt"}.get(name, f"{name}.txt")
         (folder / f"{suffix}.j2").write_text(source)
 
 
@@ -96,8 +99,8 @@ def render(root: Path, text: str, timezone: str = "Europe/Warsaw", language: str
 
 
 def test_shipped_kinds():
-    """Two kinds are shipped in three languages, and the house is not one of them."""
-    assert SHIPPED.kinds() == ("send_message", "welcome")
+    """Each built-in kind of event, the digest and our own messages are shipped in three languages."""
+    assert SHIPPED.kinds() == tuple(sorted({*BUILT_IN, "digest", "send_message", "welcome"}))
     assert {kind: SHIPPED.languages(kind) for kind in SHIPPED.kinds()} == dict.fromkeys(SHIPPED.kinds(), LANGUAGES)
 
 
@@ -122,7 +125,7 @@ def test_no_fallback():
 @pytest.mark.parametrize("kind", ["house", "nope", "../templates/welcome", "welcome/en", "Welcome", "", "_x", "a\n"])
 def test_unknown_kind(kind):
     """A kind that is none, a path among them, is an error that names the kinds there are."""
-    with pytest.raises(TemplateNotFound, match="There are: send_message, welcome"):
+    with pytest.raises(TemplateNotFound, match=r"There are: case_changed, .*, send_message, welcome"):
         SHIPPED.render(kind, language="en", timezone="UTC", data={})
     with pytest.raises(TemplateNotFound):
         SHIPPED.languages(kind)
@@ -164,6 +167,133 @@ def test_edit_takes_effect(root):
     os.utime(root / "note" / "en" / "body.txt.j2", (time.time() + 5,) * 2)
     texts.append(library.render("note", language="en", timezone="UTC", data={}).text)
     assert texts == ["before\n", "after\n"]
+
+
+# --- One rendering for many readers --------------------------------------------------------------------------------
+
+READER = {"login": "anna", "name": "Anna", "address": "anna@example.com"}
+
+
+def personal(root: Path, **files: str) -> bool:
+    write(root, "note", **{"text": "x", **files})
+    data = {"recipient": READER, "shown": False}
+    return TemplateLibrary(root).render("note", language="en", timezone="UTC", data=data).personal
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"subject": "For {{ recipient.name }}"},
+        {"text": "{{ recipient.name }}"},
+        {"html": "{{ recipient['name'] }}"},
+        {"text": "{% if recipient %}x{% endif %}"},
+        {"text": "{% if recipient is defined %}x{% endif %}"},
+        {"text": "{% set you = recipient %}x"},
+        {"text": "{% for n in [1] %}{{ recipient.name }}{% endfor %}"},
+        {"text": "{% include 'house/greeting.txt.j2' %}"},
+        {"text": "{% for n in [1] %}{% include 'house/greeting.txt.j2' %}{% endfor %}"},
+        {"text": "{% import 'house/greeting.txt.j2' as greeting with context %}{{ greeting.hello() }}"},
+        {"text": "{% macro hello() %}{{ recipient.name }}{% endmacro %}{{ hello() }}"},
+        {"text": "{% extends layout %}{% block content %}{{ recipient.name }}{% endblock %}"},
+        {"html": "{% extends 'house/letter.html.j2' %}"},
+    ],
+)
+def test_personal(root, files):
+    """A rendering is personal if any template of it asks for the recipient: itself, included, imported or extended."""
+    (root / "house" / "greeting.txt.j2").write_text(
+        "Hi{% macro hello() %}Dear {{ recipient.name }}{% endmacro %}{{ hello() }}"
+    )
+    (root / "house" / "letter.html.j2").write_text("<p>Dear {{ recipient.name }}</p>{% block content %}{% endblock %}")
+    assert personal(root, **files)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"text": "{# {{ recipient }} #}"},
+        {"text": "the recipient, {{ 'recipient' }}, {{ {'recipient': 1}.recipient }}"},
+        {"text": "{% extends layout %}{% block content %}x{% endblock %}{% block unused %}{% endblock %}"},
+        {"text": "{% set recipient = 1 %}x"},
+    ],
+)
+def test_not_personal(root, files):
+    """A rendering that never asks for the recipient is not personal."""
+    assert not personal(root, **files)
+
+
+def test_personal_in_threads(root):
+    """Renderings that run side by side do not mix up what they asked for."""
+    write(root, "note", text="{% for n in range(50) %}{{ n }}{% endfor %}{{ recipient.name }}")
+    write(root, "news", text="{% for n in range(50) %}{{ n }}{% endfor %}")
+    library = TemplateLibrary(root)
+    kinds = ["note", "news"] * 200
+
+    def asked(kind: str) -> bool:
+        return library.render(kind, language="en", timezone="UTC", data={"recipient": READER}).personal
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(asked, kinds)) == [kind == "note" for kind in kinds]
+
+
+# --- Summaries ------------------------------------------------------------------------------------------------
+
+
+def summary(root: Path, language: str | None = "en", **data: Any) -> str:
+    return TemplateLibrary(root).summary("note", language=language, timezone="Europe/Warsaw", data=data)
+
+
+def test_summary(root):
+    """A summary is one line in the language and zone of the reader."""
+    write(root, "note", text="x", summary="{{ what }}\n  at {{ at | time }}\n")
+    write(root, "note", "pl", text="x", summary="{{ what }} o {{ at | time }}")
+    at = datetime(2026, 3, 20, 13, 5, tzinfo=UTC)
+    assert summary(root, "pl-PL", what="Koniec", at=at) == "Koniec o 14:05"
+    assert re.sub(r"\s", " ", summary(root, "de", what="a\x00\u2028 b", at=at)) == "a b at 2:05 PM"
+
+
+def test_summary_of_a_kind_without_one(root):
+    """Where a kind has no summary its subject stands in, of the language that the mail has."""
+    write(root, "note", subject="About {{ what }}", text="x")
+    write(root, "note", "pl", subject="O {{ what }}", text="x")
+    write(root, "note", "sk", subject="x", summary="never chosen: no body")
+    assert [summary(root, language, what="y") for language in ("en", "pl", "sk", None)] == [
+        "About y",
+        "O y",
+        "About y",
+        "About y",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("word " * 100, "word " * 58 + "word…"), ("x" * 400, "x" * 299 + "…"), ("a " + "x" * 400, "a " + "x" * 297 + "…")],
+)
+def test_long_summary(root, typed, shown):
+    """A long summary is cut, at a word where there is one."""
+    write(root, "note", text="x", summary="{{ typed }}")
+    assert summary(root, typed=typed) == shown
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=400))
+def test_summary_is_one_short_line(typed):
+    """Whatever is typed, a summary is one line of at most 300 characters without control characters."""
+    made = SHIPPED.summary("send_message", language="en", timezone="UTC", data={"subject": typed})
+    assert len(made) <= 300
+    assert len(made.splitlines()) <= 1
+    assert not CONTROL.search(made)
+
+
+def test_summary_names_no_reader(root):
+    """A summary is shared by its readers: its template cannot name one, and says so."""
+    write(root, "note", text="x", summary="for {{ recipient.name }}")
+    with pytest.raises(TemplateBroken, match=r"note/en/summary\.txt\.j2, line 1: .*shared by all readers"):
+        summary(root, recipient=READER)
+
+
+def test_summary_of_an_unknown_kind(root):
+    """A summary of no kind is the error that its mail would be."""
+    with pytest.raises(TemplateNotFound):
+        summary(root)
 
 
 # --- Errors -------------------------------------------------------------------------------------------------
@@ -384,6 +514,46 @@ def test_no_number(root, value):
     """What is no number is refused."""
     with pytest.raises(TemplateError, match="is no number"):
         render(root, "{{ n | number }}", n=value)
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", "Mar 2"), ("en-GB", "2 Mar"), ("pl", "2 mar"), ("sk", "2. 3.")])
+def test_day(root, language, shown):
+    """A day can be written without its year, in the reader's zone and language."""
+    for own in ("pl", "sk"):
+        write(root, "note", own, text="{{ at | day }}")
+    assert render(root, "{{ at | day }}", language=language, at=MOMENT) == shown
+
+
+@pytest.mark.parametrize(
+    ("language", "forms"),
+    [
+        ("en", {1: "one", 0: "other", 2: "other", 5: "other", 21: "other"}),
+        (
+            "pl",
+            {1: "one", 2: "few", 4: "few", 0: "other", 5: "other", 12: "other", 21: "other", 22: "few", 112: "other"},
+        ),
+        ("sk", {1: "one", 2: "few", 4: "few", 0: "other", 5: "other", 12: "other", 21: "other", 22: "other"}),
+    ],
+)
+def test_plural(root, language, forms):
+    """A count takes the plural form of the reader's language; a form not given is that of `other`."""
+    source = "{{ n | plural(one='one', few='few', other='other') }}"
+    for own in ("pl", "sk"):
+        write(root, "note", own, text=source)
+    assert {n: render(root, source, language=language, n=n) for n in forms} == forms
+
+
+@pytest.mark.parametrize("value", [1.5, "1", None])
+def test_no_count(root, value):
+    """What is no whole number has no plural form."""
+    with pytest.raises(TemplateError, match="is no whole number"):
+        render(root, "{{ n | plural(other='x') }}", n=value)
+
+
+def test_plural_without_other(root):
+    """Plural forms without `other` are the template's fault."""
+    with pytest.raises(TemplateBroken, match="needs the form `other`"):
+        render(root, "{{ 1 | plural(one='x') }}")
 
 
 # --- Text from HTML -----------------------------------------------------------------------------------------
