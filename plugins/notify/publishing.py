@@ -288,7 +288,8 @@ class _Publication:
             duplicate=key in seen,
         )
         wish = kind.wish(said.get(kind.name), said.get(ANY_KIND)) if one.person else AT_ONCE
-        return route(kind, recipient, wish, ZoneInfo(self._zone(one.person)), self.moment, blocked=blocked)
+        zone = ZoneInfo(self._zone(one.person))
+        return route(kind, recipient, wish, zone, moment=self.moment, now=self.now, blocked=blocked)
 
     def _acted(self, one: Concerned) -> bool:
         actor = self.draft.actor

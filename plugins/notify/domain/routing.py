@@ -48,12 +48,15 @@ class Route:
 OUT_NOW = Route(Home.MAIL)
 
 
-def route(kind: Kind, recipient: Addressed, wish: Wish, zone: ZoneInfo, moment: datetime, *, blocked: bool) -> Route:
-    """The home of a notification at the moment of its event.
+def route(
+    kind: Kind, recipient: Addressed, wish: Wish, zone: ZoneInfo, *, moment: datetime, now: datetime, blocked: bool
+) -> Route:
+    """The home of a notification when its event is published.
 
     :param wish: what the person wants of this kind
     :param zone: the person's
-    :param moment: when the event happened; the due time follows from it
+    :param moment: when the event happened; what is put aside is due seen from then
+    :param now: when it is published; what is to leave at once leaves now, and meets the quiet hours of now
     :param blocked: whether the case's process sends no mail of this kind
     """
     reason = _obstacle(recipient)
@@ -63,10 +66,11 @@ def route(kind: Kind, recipient: Addressed, wish: Wish, zone: ZoneInfo, moment: 
         return Route(Home.REFUSED, reason=reason)
     if kind.mandatory or not recipient.known:
         return OUT_NOW
-    due = due_at(wish, zone, moment)
+    start = now if wish.frequency is Frequency.IMMEDIATELY else moment
+    due = due_at(wish, zone, start)
     if due is None:
         return Route(Home.REFUSED, reason=Reason.NEVER)
-    return OUT_NOW if due <= moment else Route(Home.WAITING, due_at=due)
+    return OUT_NOW if due <= start else Route(Home.WAITING, due_at=due)
 
 
 def reroute(recipient: Addressed, wish: Wish, zone: ZoneInfo, due: datetime, now: datetime) -> Route:
