@@ -15,13 +15,14 @@ export AIRFLOW_HOME ?= $(CURDIR)/.airflow
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help up demo test lint lock install clean
+.PHONY: help up demo test bench lint lock install clean
 
 help:
 	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send one mail; Ctrl-C stops them'
 	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
 	@echo 'make demo     Run the main job to its end on ports and in a home of its own; compare what arrived'
 	@echo 'make test     Run all tests, a real Airflow among them'
+	@echo 'make bench    Measure, into benchmarks/results.json; a tenth of it: make bench ARGS=--quick'
 	@echo 'make lint     Check style, format and types'
 	@echo 'make lock     Choose the versions in constraints.txt again'
 	@echo 'make install  Only make $(VENV) and install what is locked'
@@ -37,11 +38,14 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@$(RUN) -m pytest $(ARGS)
 
+bench: $(INSTALLED)
+	@$(RUN) -m benchmarks $(ARGS)
+
 lint: $(INSTALLED)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
-	@$(RUN) -m mypy -p dev
+	@$(RUN) -m mypy -p dev -p benchmarks
 
 # Neither paths of this machine nor addresses of an index get into the file: --no-header, --no-annotate,
 # --no-emit-index-url, --no-emit-find-links.

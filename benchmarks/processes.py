@@ -1,0 +1,84 @@
+"""Jobs in processes of their own, as Airflow's tasks are: prepared, and let go at the same moment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """What processes that worked at the same time report.
+
+    :param seconds: from the common start to the last one's end
+    :param reports: of each, see :mod:`benchmarks.worker`
+    """
+
+    seconds: float
+    reports: list[Report]
+
+    def total(self, field: str) -> float:
+        """The sum of a field over all of them."""
+        return float(sum(report[field] for report in self.reports))
+
+    def most(self, field: str) -> float:
+        """The largest value of a field among them."""
+        return float(max(report[field] for report in self.reports))
+
+    def done(self, field: str) -> int:
+        """The sum of something that their jobs counted."""
+        return sum(report["done"][field] for report in self.reports)
+
+
+class JobFailed(Exception):
+    """A measured process ended without a report; what it wrote stands above."""
+
+
+def run(job: str, *, processes: int = 1, profile: bool = False, **arguments: Any) -> Team:
+    """Run a job, in several processes at once where asked for.
+
+    :param job: ``module:function``, see :mod:`benchmarks.worker`
+    :param arguments: the function's; what JSON can have
+    """
+    workers = [_start(job, arguments, profile=profile) for _ in range(processes)]
+    try:
+        for worker in workers:
+            if _line(worker) != "ready\n":
+                raise JobFailed(job)
+        began = time.perf_counter()
+        for worker in workers:
+            worker.stdin.write("go\n")  # type: ignore[union-attr]  # it is a pipe
+            worker.stdin.flush()  # type: ignore[union-attr]  # as above
+        reports = [_report(worker, job) for worker in workers]
+        return Team(time.perf_counter() - began, reports)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def _start(job: str, arguments: dict[str, Any], *, profile: bool) -> subprocess.Popen[str]:
+    options = ["--profile"] if profile else []
+    command = [sys.executable, "-m", "benchmarks.worker", job, json.dumps(arguments), *options]
+    return subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+
+
+def _line(worker: subprocess.Popen[str]) -> str:
+    return worker.stdout.readline()  # type: ignore[union-attr]  # it is a pipe
+
+
+def _report(worker: subprocess.Popen[str], job: str) -> Report:
+    line = _line(worker)
+    if not line:
+        raise JobFailed(job)
+    report: Report = json.loads(line)
+    return report

@@ -1,0 +1,89 @@
+"""The database that everything is measured on: an embedded PostgreSQL as `make up` has it, fsync on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from dev.postgres import Postgres
+from notify.storage import schema
+from notify.storage.engine import engine_for
+
+#: Settings that the figures depend on.
+SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "default_toast_compression")
+
+
+class Server:
+    """A server for the run of the benchmarks.
+
+    :param postgres: the running server
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    def create(self, name: str, template: str = "template0") -> str:
+        """Make a database; without a template, one with our schema and nothing else.
+
+        :param template: a database to copy; nobody may be connected to it
+        :returns: its address
+        """
+        self._run("create database {} template {}", name, template)
+        url = self._postgres.uri(name)
+        if template == "template0":
+            engine = engine_for(url)
+            schema.upgrade(engine)
+            engine.dispose()
+        self._run("checkpoint")
+        return url
+
+    def drop(self, name: str) -> None:
+        """Remove a database."""
+        engine_for(self._postgres.uri(name)).dispose()
+        self._run("drop database {} with (force)", name)
+
+    @contextmanager
+    def database(self, name: str, template: str = "template0") -> Iterator[str]:
+        """A database for as long as it is needed; see :meth:`create`."""
+        yield self.create(name, template)
+        self.drop(name)
+
+    def facts(self) -> dict[str, str]:
+        """The server's version, and the settings that the figures depend on."""
+        with self._connect() as connection:
+            found = connection.execute(
+                "select name, current_setting(name) from pg_settings where name = any(%s)", [list(SETTINGS)]
+            ).fetchall()
+            return {"postgresql": connection.execute("show server_version").fetchone()[0], **dict(found)}  # type: ignore[index]  # it answers with one row
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self._postgres.conninfo("postgres"), autocommit=True)
+
+    def _run(self, statement: str, *names: str) -> None:
+        with self._connect() as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextmanager
+def embedded() -> Iterator[Server]:
+    """A server with a data directory of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="notify-bench-") as folder:
+        postgres = Postgres(Path(folder) / "data")
+        postgres.start()
+        try:
+            yield Server(postgres)
+        finally:
+            postgres.stop()
+
+
+def vacuum(url: str) -> None:
+    """Bring a filled database into the state that autovacuum would bring it into."""
+    with engine_for(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("vacuum analyze"))
+        connection.execute(sa.text("checkpoint"))
