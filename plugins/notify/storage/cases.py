@@ -16,8 +16,8 @@ from notify.storage.models import cases
 #: What a producer may tell of a case, or leave as it is known.
 _TOLD = ("title", "url", "process", "stage", "owner")
 
-#: Before any event.
-_NEVER = datetime.min.replace(tzinfo=UTC)
+#: Before any event; a moment that every time zone can write.
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
