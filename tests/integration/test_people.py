@@ -202,7 +202,7 @@ def test_in_step(connection: Connection, first: set[str], second: set[str], else
 
 
 def test_two_lists_at_once(engine: Engine) -> None:
-    """Two runs with the lists of the same source take turns instead of undoing each other."""
+    """Two lists take turns, instead of undoing each other or waiting for each other for ever."""
     with engine.begin() as first:
         step(first, *team("anna", "bob", "carl"))
     with engine.begin() as first, engine.connect() as second:
@@ -210,6 +210,16 @@ def test_two_lists_at_once(engine: Engine) -> None:
         second.execute(sa.text("set lock_timeout = '100ms'"))
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             step(second, *team("anna", "carl"))
+
+
+def test_who_is_unchanged_is_not_locked(engine: Engine) -> None:
+    """A merge may have everybody whom a list leaves as they are, while the list is taken in."""
+    with engine.begin() as first:
+        step(first, *team("anna", "bob", preferences="daily"))
+    with engine.begin() as first, engine.connect() as merge:
+        step(first, *team("anna", preferences="daily"), *team("bob", preferences="hourly"))
+        free = merge.scalars(sa.text("select login from notify.people for no key update skip locked"))
+        assert list(free) == ["anna"]
 
 
 # --- Commands --------------------------------------------------------------------------------------------------------
@@ -348,9 +358,8 @@ def test_people_show(sample: Command, connection: Connection) -> None:
 
 def test_preferences_by_command(sample: Command, connection: Connection) -> None:
     """Preferences are set, shown and cleared by command."""
-    assert sample("preferences", "set", "brian", "case_changed", "weekly", "--weekday", "fri", "--hour", "09:30")[
-        1
-    ] == ("brian, case_changed: weekly, friday, at 09:30.\n")
+    chosen = ("case_changed", "weekly", "--weekday", "fri", "--hour", "09:30")
+    assert sample("preferences", "set", "brian", *chosen)[1] == "brian, case_changed: weekly, friday, at 09:30.\n"
     assert sample("preferences", "set", "brian", "*", "--quiet", "22:00-07:00")[1] == (
         "brian, all kinds: quiet 22:00-07:00.\n"
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, time, timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -114,6 +116,41 @@ def test_clearing(connection: Connection) -> None:
     assert preferences.clear(connection, "anna", "case_changed")
     assert not preferences.clear(connection, "anna", "case_changed")
     assert preferences.find(connection, ["anna"]) == {"anna": {"*": QUIET}}
+
+
+def wait_for_a_lock(connection: Connection) -> None:
+    """Wait until somebody waits for a lock in this database."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    give_up = monotonic() + 10
+    while not connection.scalar(sa.text(query)):
+        connection.rollback()  # the view is read once in a transaction
+        assert monotonic() < give_up
+
+
+@pytest.mark.parametrize("one_saves", [True, False])
+def test_list_and_person_at_once(engine: Engine, connection: Connection, *, one_saves: bool) -> None:
+    """A list and a person who say something at once take turns, whoever is first, and the last one's word stands."""
+    preferences.save(connection, "anna", "*", QUIET)
+    connection.commit()
+
+    def write(join: Connection, *, one: bool, said: Preference) -> None:
+        if one:
+            preferences.save(join, "anna", "*", said)
+        else:
+            preferences.replace(join, {"anna": {"*": said}})
+
+    with ThreadPoolExecutor() as pool:
+        with engine.begin() as first:
+            write(first, one=one_saves, said=DAILY)
+
+            def later() -> None:
+                with engine.begin() as second:
+                    write(second, one=not one_saves, said=Preference(frequency=Frequency.HOURLY))
+
+            waiting = pool.submit(later)
+            wait_for_a_lock(connection)
+        waiting.result()
+    assert preferences.find(connection, ["anna"])["anna"]["*"] == Preference(frequency=Frequency.HOURLY)
 
 
 _CLOCK = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))

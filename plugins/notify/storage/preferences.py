@@ -1,7 +1,8 @@
 """Preferences: how often people want to hear of each kind of event.
 
 Every row that is written makes the database look again at what waits for its person, so nothing is written that stands
-there already.
+there already. Who writes locks the person first, as a merge does: two that lock in different orders would wait for each
+other for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
 from notify.domain.preference import Preference
-from notify.storage.models import preferences
+from notify.storage.models import people, preferences
 
 _FIELDS = tuple(Preference.model_fields)
 
@@ -50,6 +51,7 @@ def save(connection: Connection, login: str, kind: str, preference: Preference) 
 
     :returns: whether that differs
     """
+    _lock(connection, [login])
     done = connection.execute(_SAVE.returning(preferences.c.kind), _row(login, kind, preference))
     return done.first() is not None
 
@@ -59,6 +61,7 @@ def clear(connection: Connection, login: str, kind: str) -> bool:
 
     :returns: whether they had said anything
     """
+    _lock(connection, [login])
     return connection.execute(_CLEAR, {"logins": [login], "kinds": [kind]}).rowcount > 0
 
 
@@ -70,6 +73,8 @@ def replace(connection: Connection, wanted: Mapping[str, Mapping[str, Preference
     """
     before = find(connection, wanted)
     changed = sorted(login for login, said in wanted.items() if said != before.get(login, {}))
+    _lock(connection, changed)  # and nobody else: a merge passes over who is locked, and comes back an hour later
+    before = find(connection, changed)
     gone = [(login, kind) for login in changed for kind in before.get(login, {}) if kind not in wanted[login]]
     if gone:
         logins, kinds = zip(*gone, strict=True)
@@ -83,6 +88,12 @@ def replace(connection: Connection, wanted: Mapping[str, Mapping[str, Preference
     if rows:
         connection.execute(_SAVE, rows)
     return len(changed)
+
+
+def _lock(connection: Connection, logins: Iterable[str]) -> None:
+    wanted = sa.literal(list(logins), ARRAY(sa.Text))
+    query = sa.select(people.c.login).where(people.c.login == sa.any_(wanted)).order_by(people.c.login)
+    connection.execute(query.with_for_update(key_share=True))
 
 
 def _row(login: str, kind: str, preference: Preference) -> dict[str, Any]:
