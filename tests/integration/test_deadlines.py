@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy.engine import Connection, Engine
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
 
 from notify import deadlines as notify_deadlines
 from notify.domain.deadline import Closed, Deadline
 from notify.domain.event import Case
 from notify.domain.person import Person
-from notify.exceptions import InvalidDeadline
+from notify.domain.preference import Frequency, Preference
+from notify.exceptions import InvalidDeadline, NotifyError
+from notify.publishing import publish
+from notify.remind import Reminding, RemindResult
 from notify.settings import HandOverSettings
-from notify.storage import cases, deadlines, people
-from notify.storage.outbox import now
+from notify.storage import cases, deadlines, people, preferences
+from notify.storage.models import events
+from notify.storage.outbox import Origin, now
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 NOON = datetime(2026, 11, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -385,3 +402,473 @@ def test_faults_of_a_reminder(set_reminder: Callable[..., Deadline], fields: dic
     with pytest.raises(InvalidDeadline) as caught:
         set_reminder(**{"login": "anna", "case": "C-1", "at": "P1D"} | fields)
     assert {fault.field for fault in caught.value.faults} == faults
+
+
+# --- A run -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remind(outbox: Engine, settings: HandOverSettings) -> Callable[..., RemindResult]:
+    """Run Reminders."""
+
+    def run(**fields: Any) -> RemindResult:
+        return Reminding(outbox, settings, **fields).run()
+
+    return run
+
+
+def pass_time(engine: Engine, span: timedelta) -> None:
+    """Let all that is to come lie nearer, and all that is past lie further back."""
+    with engine.begin() as connection:
+        for table, columns in (
+            ("deadlines", ("due_at", "created_at", "closed_at")),
+            ("deadline_steps", ("fires_at", "settled_at")),
+            ("cases", ("seen_at", "closed_at")),
+            ("events", ("occurred_at", "created_at")),
+        ):
+            moved = ", ".join(f"{column} = {column} - :span" for column in columns)
+            connection.execute(sa.text(f"update notify.{table} set {moved}"), {"span": span})
+
+
+def tell(engine: Engine, *, closed: bool = False, **fields: Any) -> None:
+    """Tell of a case, as an event would."""
+    with engine.begin() as connection:
+        cases.see(connection, Case(**{"id": "C-1"} | fields), at=now(connection), closed=closed)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A notification that a run has made."""
+
+    kind: str
+    login: str
+    home: str
+    reason: str | None
+    data: dict[str, Any]
+
+
+def told(engine: Engine) -> list[Told]:
+    """All that was told, in the order of the events."""
+    query = sa.text("""
+        select e.kind, n.login, n.home, n.reason, e.data
+        from notify.events e join notify.notifications n on n.event_id = e.id order by e.id, n.position
+    """)
+    with engine.connect() as connection:
+        return [Told(*row) for row in connection.execute(query)]
+
+
+def kinds(engine: Engine) -> list[tuple[str, str]]:
+    """All that was told: the kind, and to whom."""
+    return [(one.kind, one.login) for one in told(engine)]
+
+
+def test_nothing_is_due(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A run that finds nothing due says when there will be something."""
+    assert (remind().looked_at, remind().next_due_at) == (0, None)
+    deadline = set_deadline(CASE, "P1D")
+    result = remind()
+    assert (result.looked_at, result.next_due_at) == (0, deadline.due_at.isoformat())
+    assert "0 deadlines due; next step due at " in result.summary
+    assert told(outbox) == []
+
+
+def test_the_steps_of_a_deadline(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A deadline is told of step by step: before it, when it passes, and to others later; then it is done."""
+    escalations = ["P1D", {"after": "P2D", "to": ["@owner", "finance", "chief"]}]
+    deadline = set_deadline(CASE, "P2D", advance="P1D", escalations=escalations)
+    results = []
+    for _ in range(5):
+        results.append(remind())
+        pass_time(outbox, timedelta(days=1))
+    assert [(one.looked_at, one.approaching, one.exceeded, one.escalated) for one in results] == [
+        (0, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1), (1, 0, 0, 1),
+    ]  # fmt: skip
+    assert kinds(outbox) == [
+        ("deadline_approaching", "anna"),
+        ("deadline_exceeded", "anna"),
+        ("deadline_escalated", "chief"),
+        ("deadline_escalated", "anna"),
+        ("deadline_escalated", "brian"),
+        ("deadline_escalated", "chief"),
+    ]
+    assert {one.home for one in told(outbox)} == {"mail"}
+    assert [one.data["escalation"] for one in told(outbox)] == [0, 0, 1, 2, 2, 2]
+    assert (results[-1].closed, results[-1].next_due_at) == ({"done": 1}, None)
+    done = stored(outbox, deadline.id)
+    assert (done.closed_reason, outcomes(done)) == (Closed.DONE, ["fired"] * 4)
+    assert len({step.event_id for step in done.steps}) == 4
+
+
+def test_the_event_of_a_step(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A step's event tells of the case as it is known by now, of the due time, and of the task that told it."""
+    deadline = set_deadline(CASE, "PT1H")
+    tell(outbox, title="Invoice 7, corrected")
+    pass_time(outbox, 2 * HOUR)
+    remind(origin=Origin("Reminders", "run", "Reminders"))
+    with outbox.connect() as connection:
+        event = connection.execute(sa.select(events)).one()
+    assert (event.case_id, event.case_title, event.stage, event.owner) == (
+        "C-1", "Invoice 7, corrected", "Approval", "anna",
+    )  # fmt: skip
+    due_at = stored(outbox, deadline.id).due_at
+    assert event.data == {"due_at": due_at.isoformat(), "stage": "Approval", "escalation": 0, "note": ""}
+    assert (event.idempotency_key, event.actor) == (f"deadline:{deadline.id}:0", None)
+    assert (event.origin_dag_id, event.origin_run_id) == ("Reminders", "run")
+
+
+def test_after_an_outage(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """After two days without runs, of steps due 47, 24 and 1 hours ago the last is told once, the one to come later."""
+    deadline = set_deadline(CASE, "PT24H", advance="PT23H", escalations=["PT23H", "PT29H"])
+    pass_time(outbox, timedelta(days=2))
+    ages = [round((clock(outbox) - step.fires_at) / HOUR) for step in stored(outbox, deadline.id).steps]
+    assert ages == [47, 24, 1, -5]
+    first, second = remind(), remind()
+    assert (first.escalated, first.superseded, first.closed) == (1, 2, {})
+    assert (second.looked_at, len(told(outbox))) == (0, 1)
+    assert outcomes(stored(outbox, deadline.id)) == ["superseded", "superseded", "fired", None]
+    pass_time(outbox, 5 * HOUR)
+    assert (remind().escalated, len(told(outbox)), told(outbox)[-1].data["escalation"]) == (1, 2, 2)
+
+
+def test_a_due_time_in_the_past(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A deadline set too late is told of at once: its latest step, and no notice in advance."""
+    set_deadline(CASE, clock(outbox) - 3 * HOUR, advance="PT1H", escalations=["PT1H", "PT2H", "PT9H"])
+    result = remind()
+    assert (result.escalated, result.superseded, len(told(outbox))) == (1, 2, 1)
+
+
+def test_what_was_told_is_not_told_again(outbox: Engine, set_deadline: Any, remind: Callable[..., Any]) -> None:
+    """A producer who sets the same deadline every night, also after it has passed, has nobody told twice."""
+    due = clock(outbox) - HOUR
+    for _ in range(3):
+        set_deadline(CASE, due)
+        remind()
+    assert kinds(outbox) == [("deadline_exceeded", "anna")]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stage": "Payment"}, "stage_changed"),
+        ({"closed": True}, "case_closed"),
+        ({"stage": "Payment", "owner": "brian", "closed": True}, "case_closed"),
+        ({"stage": "Payment", "owner": "brian"}, "stage_changed"),
+    ],
+)
+def test_a_case_that_moved_on(
+    outbox: Engine, set_deadline: Any, set_reminder: Any, remind: Any, *, change: dict[str, Any], reason: str
+) -> None:
+    """Of a case that is elsewhere by now, or has ended, nobody is told; the deadline ends with that reason."""
+    ids = [set_deadline(CASE, "PT1H", escalations="P1D").id, set_reminder("brian", "C-1", "PT1H").id]
+    tell(outbox, **change)
+    pass_time(outbox, 2 * HOUR)
+    result = remind()
+    assert (result.looked_at, result.closed, told(outbox)) == (2, {reason: 2}, [])
+    assert [stored(outbox, one).closed_reason for one in ids] == [reason, reason]
+    assert outcomes(stored(outbox, ids[0])) == ["closed", "closed"]
+
+
+def test_the_whole_case_has_no_stage(outbox: Engine, set_deadline: Any, remind: Callable[..., Any]) -> None:
+    """A deadline of the whole case does not end with a stage."""
+    tell(outbox, stage="Approval", owner="anna")
+    set_deadline("C-1", "PT1H")
+    tell(outbox, stage="Payment")
+    pass_time(outbox, 2 * HOUR)
+    assert remind().exceeded == 1
+
+
+def test_another_owner(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A term goes to the new owner of its case, who is told in the same run; what the old one was told is not told."""
+    first = set_deadline(CASE, "PT24H", advance="PT12H", escalations="P1D")
+    pass_time(outbox, 13 * HOUR)
+    remind()
+    tell(outbox, owner="brian")
+    pass_time(outbox, 12 * HOUR)
+    result = remind()
+    assert (result.looked_at, result.handed_on, result.exceeded, result.closed) == (1, 1, 1, {"owner_changed": 1})
+    assert kinds(outbox) == [("deadline_approaching", "anna"), ("deadline_exceeded", "brian")]
+    assert outcomes(stored(outbox, first.id)) == ["fired", "closed", "closed"]
+    [successor] = open_ones(outbox)
+    assert (stored(outbox, successor).owner, outcomes(stored(outbox, successor))) == ("brian", ["fired", None])
+    pass_time(outbox, timedelta(days=1))
+    remind()
+    assert (kinds(outbox)[2:], told(outbox)[-1].data["escalation"]) == ([("deadline_escalated", "brian")], 1)
+
+
+def test_a_reminder(outbox: Engine, set_reminder: Any, remind: Callable[..., RemindResult]) -> None:
+    """A reminder is told to its person alone, with what they wrote."""
+    tell(outbox, stage="Approval", owner="anna")
+    set_reminder("brian", "C-1", "PT1H", note="Ask Eve\nabout page 2")
+    pass_time(outbox, 2 * HOUR)
+    result = remind()
+    assert (result.looked_at, result.reminders, result.closed) == (1, 1, {"done": 1})
+    assert kinds(outbox) == [("reminder", "brian")]
+    assert told(outbox)[0].data["note"] == "Ask Eve\nabout page 2"
+
+
+def test_a_reminder_ends_with_the_owner(outbox: Engine, set_reminder: Any, remind: Any) -> None:
+    """A reminder on a case that has another owner by now is not told, nor handed on."""
+    tell(outbox, stage="Approval", owner="anna")
+    set_reminder("anna", "C-1", "PT1H")
+    tell(outbox, owner="brian")
+    pass_time(outbox, 2 * HOUR)
+    assert (remind().closed, told(outbox), open_ones(outbox)) == ({"owner_changed": 1}, [], [])
+
+
+def test_a_reminder_on_a_case_of_which_little_is_known(outbox: Engine, set_reminder: Any, remind: Any) -> None:
+    """Where nobody had told of stage and owner when it was set, a reminder does not end because somebody does."""
+    set_reminder("brian", "C-1", "PT1H")
+    tell(outbox, stage="Approval", owner="anna")
+    pass_time(outbox, 2 * HOUR)
+    assert remind().reminders == 1
+
+
+# --- Whom a run tells ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("owner", "to", "logins", "unnoticed"),
+    [
+        ("anna", ["@supervisor"], ["chief"], 0),
+        ("brian", ["@supervisor"], ["brian"], 0),
+        ("brian", ["@supervisor", "chief"], ["chief", "brian"], 0),
+        ("anna", ["gone"], ["gone", "anna"], 0),
+        ("anna", ["finance", "@owner"], ["anna", "brian"], 0),
+        ("gone", ["@supervisor"], ["chief"], 0),
+        ("mute", ["@supervisor"], ["gone", "mute"], 1),
+        ("mute", ["@owner"], ["mute"], 1),
+    ],
+)
+def test_who_is_told(
+    outbox: Engine,
+    set_deadline: Any,
+    remind: Any,
+    *,
+    owner: str,
+    to: list[str],
+    logins: list[str],
+    unnoticed: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where one of those named cannot be reached, the owner is told as well; where nobody can, the run says so."""
+    deadline = set_deadline({**CASE, "owner": owner}, "PT1H", escalations=[{"after": "PT1H", "to": to}])
+    pass_time(outbox, 3 * HOUR)
+    result = remind()
+    assert [one.login for one in told(outbox)] == logins
+    assert (result.escalated, result.unnoticed) == (1, unnoticed)
+    warned = f"deadline {deadline.id} of case C-1: nobody could be told" in caplog.text
+    assert warned == bool(unnoticed)
+
+
+def test_a_group_that_is_gone(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """Where a group has lost its members since the deadline was set, the owner is told."""
+    set_deadline(CASE, "PT1H", escalations=[{"after": "PT1H", "to": "finance"}])
+    with outbox.begin() as connection:
+        connection.execute(sa.text("delete from notify.groups"))
+    pass_time(outbox, 3 * HOUR)
+    assert (remind().escalated, kinds(outbox)) == (1, [("deadline_escalated", "anna")])
+
+
+def test_a_notice_nobody_wants(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """Who chose to hear nothing in advance could have been told, and is told when the deadline passes."""
+    with outbox.begin() as connection:
+        preferences.save(connection, "anna", "deadline_approaching", Preference(frequency=Frequency.NEVER))
+    set_deadline(CASE, "PT2H", advance="PT1H")
+    pass_time(outbox, HOUR)
+    assert (remind().unnoticed, told(outbox)[0].reason) == (0, "never")
+    pass_time(outbox, HOUR)
+    assert (remind().exceeded, told(outbox)[1].home) == (1, "mail")
+
+
+def test_what_a_run_tells_is_no_news_of_the_case(outbox: Engine, set_deadline: Any, remind: Any) -> None:
+    """An event that happened before a run, and is published after it, still tells where the case stands."""
+    set_deadline(CASE, "PT1H", escalations="PT10H")
+    pass_time(outbox, 2 * HOUR)
+    happened = clock(outbox) - timedelta(minutes=5)
+    remind()
+    with outbox.begin() as connection:
+        cases.see(connection, Case(id="C-1", stage="Payment"), at=happened)
+        assert known(connection).stage == "Payment"
+
+
+# --- What goes wrong -------------------------------------------------------------------------------------------------
+
+
+def several(set_deadline: Any, count: int, **fields: Any) -> list[Deadline]:
+    """Deadlines of as many cases."""
+    return [set_deadline({**CASE, "id": f"C-{number}"} | fields, "PT1H") for number in range(count)]
+
+
+def test_one_that_fails(
+    outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deadline that nobody can be told of stops no other; the run fails, and the next one finds it still due."""
+    made = several(set_deadline, 5)
+    tell(outbox, id="C-2", owner="newcomer")
+    pass_time(outbox, 2 * HOUR)
+    with pytest.raises(NotifyError, match=rf"deadline {made[2].id}: .*'newcomer'") as caught, caplog.at_level("INFO"):
+        remind(batch=2)
+    assert "clear them: python -m notify deadlines clear CASE" in str(caught.value)
+    assert f"deadline {made[2].id} of case C-2 stays due: " in caplog.text
+    assert "4 deadlines due, 4 exceeded, 1 failed, 4 ended (4 done); next step due at " in caplog.text
+    assert len(told(outbox)) == 4
+    assert open_ones(outbox, "C-2") == [made[2].id]
+    with outbox.begin() as connection:
+        people.save(connection, [Person(login="newcomer", email="new@example.com")])
+    result = remind()
+    assert (result.handed_on, result.exceeded, kinds(outbox)[-1]) == (1, 1, ("deadline_exceeded", "newcomer"))
+
+
+def test_one_that_fails_is_met_once(outbox: Engine, set_deadline: Any, remind: Any) -> None:
+    """A deadline with several due steps is tried once in a run, however small its batches are."""
+    deadline = set_deadline({**CASE, "id": "C-9"}, "PT4H", advance=["PT1H", "PT2H", "PT3H"])
+    several(set_deadline, 3)
+    tell(outbox, id="C-9", owner="newcomer")
+    pass_time(outbox, 5 * HOUR)
+    with pytest.raises(NotifyError, match=rf"Nobody could be told of 1 deadline; .*\n  \* deadline {deadline.id}: "):
+        remind(batch=1)
+    assert len(told(outbox)) == 3
+
+
+def test_a_template_that_is_broken(
+    outbox: Engine, set_deadline: Any, set_reminder: Any, settings: HandOverSettings, tmp_path: Path
+) -> None:
+    """What a template's fault keeps from being told stays due, and all other kinds are told."""
+    shutil.copytree(settings.templates, tmp_path / "templates")
+    (tmp_path / "templates" / "reminder" / "en" / "subject.txt.j2").write_text("{{ nonsense }}")
+    several(set_deadline, 2)
+    reminder = set_reminder("anna", "C-1", "PT1H")
+    pass_time(outbox, 2 * HOUR)
+    with pytest.raises(NotifyError, match=f"deadline {reminder.id}: "):
+        Reminding(outbox, replace(settings, templates=tmp_path / "templates")).run()
+    assert [kind for kind, _ in kinds(outbox)] == ["deadline_exceeded"] * 2
+
+
+def test_a_key_that_somebody_took(outbox: Engine, set_deadline: Any, remind: Any, settings: HandOverSettings) -> None:
+    """Nobody can swallow a deadline's mail by publishing an event under its key: the run fails and says so."""
+    deadline = set_deadline(CASE, "PT1H")
+    publish(
+        "case_received",
+        recipients="brian",
+        case="C-1",
+        idempotency_key=f"deadline:{deadline.id}:0",
+        connection=outbox,
+        settings=settings,
+    )
+    pass_time(outbox, 2 * HOUR)
+    with pytest.raises(NotifyError, match="which is ours"):
+        remind()
+    assert open_ones(outbox) == [deadline.id]
+
+
+def test_a_producer_at_work(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A run waits for no producer: a case that one is telling of is left to the next run."""
+    several(set_deadline, 3)
+    pass_time(outbox, 2 * HOUR)
+    with outbox.begin() as connection:
+        cases.see(connection, Case(id="C-1", stage="Payment"), at=now(connection))
+        first = remind()
+    assert (first.exceeded, first.next_due_at is not None) == (2, True)
+    assert remind().closed == {"stage_changed": 1}
+
+
+# --- Several runs, and dead ones -------------------------------------------------------------------------------------
+
+
+def told_by_deadline(engine: Engine) -> Counter[int]:
+    """How many mails each deadline has made."""
+    query = sa.text("""
+        select s.deadline_id, count(*) as mails from notify.deadline_steps s
+        join notify.notifications n on n.event_id = s.event_id and n.home = 'mail'
+        join notify.messages m on m.id = n.message_id group by s.deadline_id
+    """)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from notify.events")) == connection.scalar(
+            sa.text("select count(*) from notify.messages")
+        )
+        return Counter({row.deadline_id: row.mails for row in connection.execute(query)})
+
+
+def test_runs_at_once_share_the_work(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """Three runs at the same time tell of each deadline once between them."""
+    made = several(set_deadline, 60)
+    pass_time(outbox, 2 * HOUR)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda size: remind(batch=size), (2, 3, 5)))
+    assert sum(one.exceeded for one in results) == 60
+    assert told_by_deadline(outbox) == Counter(one.id for one in made)
+
+
+WORKER = """
+import os, sys
+from pathlib import Path
+import sqlalchemy as sa
+from notify.remind import Reminding
+from notify.settings import HandOverSettings, SenderIdentity
+
+url, templates = sys.argv[1:]
+settings = HandOverSettings(("smtp_default",), Path(templates), identity=lambda _sender: SenderIdentity("example.com"))
+print("ready", flush=True)
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        Reminding(sa.create_engine(url), settings, batch=3).run()
+        os._exit(0)
+    print(pid, flush=True)
+    print("killed" if os.waitpid(pid, 0)[1] else "done", flush=True)
+"""
+
+
+@contextmanager
+def worker(url: URL, templates: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that forks a run for each line, and says how it ended."""
+    arguments = [sys.executable, "-c", WORKER, url.render_as_string(hide_password=False), str(templates)]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT / "plugins")}
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+def start(process: subprocess.Popen[str]) -> int:
+    """Start a run; returns its process id."""
+    assert process.stdin
+    assert process.stdout
+    print("run", file=process.stdin, flush=True)
+    return int(process.stdout.readline())
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of a run."""
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_runs_that_are_killed(
+    outbox: Engine, database: URL, set_deadline: Any, remind: Callable[..., RemindResult], settings: HandOverSettings
+) -> None:
+    """However often a run is killed, nothing is told twice and nothing is lost; a living one takes over at once."""
+    made = several(set_deadline, 120)
+    for number in range(0, 120, 3):
+        tell(outbox, id=f"C-{number}", owner="brian")
+    pass_time(outbox, 2 * HOUR)
+    chance, ends = random.Random(7), Counter[str]()
+    with worker(database, settings.templates) as first, worker(database, settings.templates) as second:
+        for _ in range(15):
+            pids = [start(first), start(second)]
+            threading.Event().wait(chance.uniform(0.02, 0.25))
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            ends.update([end(first), end(second)])
+    assert ends["killed"] > 5
+    remind()
+    mails = told_by_deadline(outbox)
+    assert (len(mails), set(mails.values())) == (120, {1})
+    assert len({stored(outbox, one).case_id for one in mails}) == 120
+    assert remind().looked_at == 0
+    assert len(made) == 120
