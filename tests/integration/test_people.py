@@ -290,17 +290,17 @@ def test_share_that_is_none(notify: Command, share: str, capsys: pytest.CaptureF
 
 
 def test_long_import(notify: Command, connection: Connection, tmp_path: Path) -> None:
-    """A long import tells how far it is, and twenty thousand people are no trouble."""
+    """A long import tells how far it is, and stores everybody with their groups and preferences."""
     file = tmp_path / "people.csv"
-    rows = (f"p{n},p{n}@example.com,p{n // 10},everybody; team{n // 20},hourly" for n in range(20_000))
+    rows = (f"p{n},p{n}@example.com,p{n // 10},everybody; team{n // 20},hourly" for n in range(6000))
     file.write_text("\n".join(["login,email,supervisor,groups,preferences", *rows]))
     status, out, err = notify("people", "import", file, "--complete")
     assert (status, out) == (
         0,
-        "20000 people imported: 20000 added, 0 changed, 0 unchanged; 1001 groups; preferences of 20000 changed.\n",
+        "6000 people imported: 6000 added, 0 changed, 0 unchanged; 301 groups; preferences of 6000 changed.\n",
     )
-    assert err.splitlines()[-1] == "notify: all 20000 are in order; storing them"
-    assert len(people.members(connection, ["everybody"])["everybody"]) == 20_000
+    assert err == "notify: 5000 people read\nnotify: all 6000 are in order; storing them\n"
+    assert len(people.members(connection, ["everybody"])["everybody"]) == 6000
 
 
 def test_people_list(sample: Command, connection: Connection) -> None:
