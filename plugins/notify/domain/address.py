@@ -47,8 +47,8 @@ class Address:
 
     @property
     def key(self) -> str:
-        """What two spellings of the same mailbox have in common."""
-        return self.mailbox.casefold()
+        """What two spellings of the same mailbox have in common; ``ß`` and ``ss`` are no spellings of the same."""
+        return self.mailbox.lower()
 
     @property
     def domain(self) -> str:
