@@ -20,14 +20,14 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 from notify.composing import Letter, compose, subject_of
-from notify.domain.address import CONTROL
+from notify.domain.address import CONTROL, parse_address
 from notify.domain.event import Case, EventDraft, read_event
 from notify.domain.home import Home
 from notify.domain.kind import CASE_RECEIVED, Kind
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
 from notify.domain.routing import Addressed, Route, route
-from notify.exceptions import Fault, InvalidEvent, TemplateError, TemplateFieldMissing
+from notify.exceptions import Fault, InvalidEvent, TemplateBroken, TemplateError, TemplateNotFound
 from notify.handover import library
 from notify.joining import joined
 from notify.rendering import mime
@@ -188,19 +188,24 @@ class _Publication:
 
         :raises InvalidEvent: there is anything wrong with it
         """
+        whole = not any(fault.field.startswith("data") for fault in self.faults)
         kind = self._kind()
         self.case = self._case()
         recipients = concerned(self.connection, self.draft.recipients, self.faults)
         data = self._data()
         if kind is None or not recipients:
-            raise InvalidEvent(self.faults)
+            raise self._refusal()
         self._read_people()
         routes = self._routes(kind, recipients)
-        copies = [self._copy(kind, one, way) for one, way in zip(recipients, routes, strict=True)]
+        # Fields that were dropped as faulty are not missing as well.
+        copies = [self._copy(kind, one, way) for one, way in zip(recipients, routes, strict=True)] if whole else []
         if self.faults:
-            raise InvalidEvent(list(dict.fromkeys(self.faults)))
+            raise self._refusal()
         homes = self._homes(kind, recipients, routes, copies)
         return self._stored(kind, homes, data)
+
+    def _refusal(self) -> InvalidEvent:
+        return InvalidEvent(dict.fromkeys(self.faults))
 
     def _fault(self, field: str, problem: str) -> None:
         self.faults.append(Fault(field, problem))
@@ -248,9 +253,9 @@ class _Publication:
         """Who acted, and who owns the case: as people, where they are."""
         named = {name for name in (self.draft.actor, self.case.owner if self.case else None) if name}
         known = people.find(self.connection, {name for name in named if not CONTROL.search(name)})
-        addresses = {name for name in named - known.keys() if "@" in name}
-        known |= people.find_by_email(self.connection, addresses)
-        self.named = {name: known.get(name) or known.get(name.lower()) for name in named}
+        keys = {name: _key_of(name) for name in named - known.keys() if "@" in name}
+        by_key = people.find_by_email(self.connection, keys.values())
+        self.named = {name: known.get(name) or by_key.get(keys.get(name, "")) for name in named}
 
     def _routes(self, kind: Kind, recipients: Sequence[Concerned]) -> list[Route]:
         logins = [one.person.login for one in recipients if one.person]
@@ -292,13 +297,15 @@ class _Publication:
         return route(kind, recipient, wish, zone, moment=self.moment, now=self.now, blocked=blocked)
 
     def _acted(self, one: Concerned) -> bool:
+        """Whether they did it: the person of that login, or, where an address was told, whoever reads its mail."""
         actor = self.draft.actor
         if actor is None:
             return False
+        if one.person is not None and "@" not in actor:
+            return one.login == actor
         person = self.named.get(actor)
-        if person is not None and one.person is not None:
-            return person.login == one.person.login
-        return one.address is not None and one.address.key == actor.casefold()
+        address = actor if "@" in actor else person.email if person else None
+        return address is not None and one.address is not None and one.address.key == _key_of(address)
 
     def _zone(self, person: Person | None) -> str:
         return (person.timezone if person else None) or self.settings.timezone
@@ -317,7 +324,8 @@ class _Publication:
         try:
             copy = self._render(kind, one, way)
         except TemplateError as error:
-            self._fault("data" if isinstance(error, TemplateFieldMissing) else "kind", str(error))
+            # Where the template itself is in order, it could not use what it was given.
+            self._fault("kind" if isinstance(error, TemplateBroken | TemplateNotFound) else "data", str(error))
             return None
         self._copies[(*key, one.key) if copy.rendered.personal else key] = copy
         return copy
@@ -412,6 +420,14 @@ class _Publication:
         tally = Counter(one.home for one in homes)
         refused = Counter(one.reason.value for one in homes if one.reason)
         return Published(number, False, tally[Home.MAIL], tally[Home.WAITING], dict(refused))
+
+
+def _key_of(name: str) -> str:
+    """An address as it is compared; what is none stays what it is."""
+    try:
+        return parse_address(name).key
+    except ValueError:
+        return name.lower()
 
 
 def _home(
