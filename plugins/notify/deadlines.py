@@ -15,6 +15,7 @@ from notify.domain.deadline import (
     Closed,
     Deadline,
     DeadlineType,
+    read_case,
     read_reminder,
     read_term,
     steps_of_reminder,
@@ -127,30 +128,44 @@ def set_reminder_fields(
         return _Reminder(outbox_connection, fields, set_by).set()
 
 
-def clear_deadline(case_id: str, *, stage: str | None = ANY_STAGE, connection: Connectable | None = None) -> list[int]:
+def clear_deadline(
+    case: CaseField, *, stage: str | None = ANY_STAGE, connection: Connectable | None = None
+) -> list[int]:
     """Take the terms of a case back; nobody is told of them any more.
 
+    :param case: its id, or a mapping with ``id``
     :param stage: of this stage only; None: of the whole case only. By default all of them
     :param connection: see :func:`set_deadline`
     :returns: the numbers of those that were open
+    :raises notify.exceptions.InvalidDeadline: no case is named
     """
     with joined(connection) as outbox_connection:
-        schema.require(outbox_connection)
-        cases.lock(outbox_connection, case_id)
+        case_id = _locked_case(outbox_connection, case)
         return deadlines.clear_terms(outbox_connection, case_id, stage)
 
 
-def clear_reminder(login: str, case_id: str, *, name: str = "", connection: Connectable | None = None) -> list[int]:
-    """Take a person's reminder back.
+def clear_reminder(login: str, case: CaseField, *, name: str = "", connection: Connectable | None = None) -> list[int]:
+    """Take a person's reminder on a case back.
 
+    :param case: its id, or a mapping with ``id``
     :param name: that it was set under
     :param connection: see :func:`set_deadline`
     :returns: its number, if it was open
+    :raises notify.exceptions.InvalidDeadline: no case is named
     """
     with joined(connection) as outbox_connection:
-        schema.require(outbox_connection)
-        cases.lock(outbox_connection, case_id)
+        case_id = _locked_case(outbox_connection, case)
         return deadlines.clear_reminder(outbox_connection, case_id, login, name)
+
+
+def _locked_case(connection: Connection, case: CaseField) -> str:
+    """The id of a case, which is kept from changing: whoever sets a deadline locks the case first as well."""
+    schema.require(connection)
+    draft, faults = read_case(case)
+    if draft is None:
+        raise InvalidDeadline(faults)
+    cases.lock(connection, draft.id)
+    return draft.id
 
 
 # --- Checking and storing --------------------------------------------------------------------------------------------

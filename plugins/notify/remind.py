@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -50,8 +51,10 @@ class RemindResult:
     :param closed: deadlines that ended, by reason; ``done`` after their last step
     :param handed_on: terms that went to the new owner of their case
     :param unnoticed: steps of which nobody could be told: inactive, without address, suppressed
+    :param elsewhere: deadlines that another run, or a producer, was at; they stay due if they were not told of there
     :param failed: deadlines of which nobody was told because something is wrong; they stay due
     :param next_due_at: when the next step is due, ISO 8601; None if there is none
+    :param stopped: why the run ended
     :param seconds: how long it took
     """
 
@@ -64,21 +67,27 @@ class RemindResult:
     closed: dict[str, int] = field(default_factory=dict)
     handed_on: int = 0
     unnoticed: int = 0
+    elsewhere: int = 0
     failed: int = 0
     next_due_at: str | None = None
+    stopped: str = ""
     seconds: float = 0.0
 
     @property
     def summary(self) -> str:
         """The result in one line, for the log."""
-        names = ("approaching", "exceeded", "escalated", "reminders", "superseded", "handed_on", "unnoticed", "failed")
+        names = ("approaching", "exceeded", "escalated", "reminders", "superseded", "handed_on", "unnoticed")
         parts = [f"{self.looked_at} deadlines due"]
         parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
+        if self.elsewhere:
+            parts.append(f"{self.elsewhere} with somebody else")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
         if self.closed:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.closed.items()))
             parts.append(f"{sum(self.closed.values())} ended ({reasons})")
         when = f"next step due at {self.next_due_at}" if self.next_due_at else "no step to come"
-        return f"{', '.join(parts)}; {when}; {self.seconds:.1f} s"
+        return f"{', '.join(parts)}; {when}; {self.stopped}; {self.seconds:.1f} s"
 
 
 #: Where a told step is counted.
@@ -90,6 +99,10 @@ _TOLD = {
 }
 
 
+class RemindingFailed(NotifyError):
+    """Nobody could be told of some deadlines. They stay due; the log names the cause of each."""
+
+
 @dataclass(slots=True)
 class Reminding:
     """Tells of what is due.
@@ -97,12 +110,14 @@ class Reminding:
     :param engine: of the outbox database
     :param settings: those of publishing
     :param origin: the task that this happens in, for the register
+    :param stop: set it, and the run ends with the batch it is at
     :param batch: deadlines of one transaction
     """
 
     engine: Engine
     settings: HandOverSettings
     origin: Origin | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
     batch: int = BATCH
 
     def run(self) -> RemindResult:
@@ -110,7 +125,7 @@ class Reminding:
 
         Runs at the same time share the work. One that dies has told of whole batches, or of none.
 
-        :raises NotifyError: something is wrong with some; all others were told, and the numbers are in the log
+        :raises RemindingFailed: something is wrong with some; all others were told, and the numbers are in the log
         """
         return _Run(self).run()
 
@@ -122,19 +137,22 @@ class _Run:
         self.plan = plan
         self.tally: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
+        self.elsewhere: set[int] = set()
         self.failures: dict[int, str] = {}
+        self.stopped = ""
         self.started = time.monotonic()
 
     def run(self) -> RemindResult:
         with self.plan.engine.connect() as connection:
             schema.require(connection)
-        place: Due | None = None
-        while (place := self._next_batch(place)) is not None:
-            pass
+        place = self._next_batch(None)
+        while place is not None and not self.plan.stop.is_set():
+            place = self._next_batch(place)
+        self.stopped = "nothing more is due" if place is None else "stopped politely"
         result = self._result()
         if self.failures:
             log.warning("%s", result.summary)  # who raises returns nothing, and the others were told
-            raise NotifyError(self._failures())
+            raise RemindingFailed(self._failures())
         return result
 
     def _next_batch(self, after: Due | None) -> Due | None:
@@ -145,13 +163,12 @@ class _Run:
         with transaction(self.plan.engine) as connection:
             steps = deadlines.due(connection, after, self.plan.batch)
             ids = {step.deadline_id for step in steps} - self.failures.keys()
-            batch = _Batch(connection, self.plan, deadlines.lock(connection, ids)) if ids else None
-            if batch is not None:
-                batch.run()
-        if batch is not None:  # by now it is true
-            self.tally += batch.tally
-            self.closed += batch.closed
-            self.failures |= batch.failures
+            batch = _Batch(connection, self.plan, deadlines.lock(connection, ids))
+            batch.run()
+        self.tally += batch.tally  # by now it is true
+        self.closed += batch.closed
+        self.failures |= batch.failures
+        self.elsewhere = (self.elsewhere | ids) - {deadline.id for deadline, _ in batch.locked}
         return steps[-1] if steps else None
 
     def _result(self) -> RemindResult:
@@ -160,9 +177,11 @@ class _Run:
         return RemindResult(
             **self.tally,
             closed=dict(self.closed),
+            elsewhere=len(self.elsewhere),
             failed=len(self.failures),
             next_due_at=next_due_at.isoformat() if next_due_at else None,
             seconds=round(time.monotonic() - self.started, 1),
+            stopped=self.stopped,
         )
 
     def _failures(self) -> str:
@@ -170,9 +189,8 @@ class _Run:
         shown = "".join(f"\n  * deadline {number}: {cause}" for number, cause in list(self.failures.items())[:SHOWN])
         more = f"\n  … and {count - SHOWN} more, see the log" if count > SHOWN else ""
         return (
-            f"Nobody could be told of {count} {'deadline' if count == 1 else 'deadlines'}; all others were told. "
-            "The next run tries again. Correct the cause, or clear them: python -m notify deadlines clear CASE."
-            f"{shown}{more}"
+            f"Nobody could be told of {count} {'deadline' if count == 1 else 'deadlines'}. The next run tries again: "
+            f"correct the cause, or clear them with python -m notify deadlines clear.{shown}{more}"
         )
 
 

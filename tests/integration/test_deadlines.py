@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -25,13 +26,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from notify import deadlines as notify_deadlines
+from notify.cli import main
+from notify.cli.database import connect
 from notify.domain.deadline import Closed, Deadline
 from notify.domain.event import Case
 from notify.domain.person import Person
 from notify.domain.preference import Frequency, Preference
-from notify.exceptions import InvalidDeadline, NotifyError
+from notify.exceptions import InvalidDeadline
 from notify.publishing import publish
-from notify.remind import Reminding, RemindResult
+from notify.remind import Reminding, RemindingFailed, RemindResult
 from notify.settings import HandOverSettings
 from notify.storage import cases, deadlines, people, preferences
 from notify.storage.models import events
@@ -150,7 +153,7 @@ def clock(engine: Engine) -> datetime:
 def open_ones(engine: Engine, case_id: str = "C-1") -> list[int]:
     """The numbers of a case's open deadlines."""
     with engine.connect() as connection:
-        return [one.id for one in deadlines.newest(connection, case_id=case_id, ended=False, limit=100)]
+        return [one.id for one in deadlines.listed(connection, case_id=case_id, ended=False, limit=100)]
 
 
 def outcomes(deadline: Deadline) -> list[str | None]:
@@ -468,7 +471,7 @@ def test_nothing_is_due(outbox: Engine, set_deadline: Any, remind: Callable[...,
     deadline = set_deadline(CASE, "P1D")
     result = remind()
     assert (result.looked_at, result.next_due_at) == (0, deadline.due_at.isoformat())
-    assert "0 deadlines due; next step due at " in result.summary
+    assert result.summary.startswith("0 deadlines due; next step due at ")
     assert told(outbox) == []
 
 
@@ -706,9 +709,12 @@ def test_one_that_fails(
     made = several(set_deadline, 5)
     tell(outbox, id="C-2", owner="newcomer")
     pass_time(outbox, 2 * HOUR)
-    with pytest.raises(NotifyError, match=rf"deadline {made[2].id}: .*'newcomer'") as caught, caplog.at_level("INFO"):
+    with (
+        pytest.raises(RemindingFailed, match=rf"deadline {made[2].id}: .*'newcomer'") as caught,
+        caplog.at_level("INFO"),
+    ):
         remind(batch=2)
-    assert "clear them: python -m notify deadlines clear CASE" in str(caught.value)
+    assert "clear them with python -m notify deadlines clear" in str(caught.value)
     assert f"deadline {made[2].id} of case C-2 stays due: " in caplog.text
     assert "4 deadlines due, 4 exceeded, 1 failed, 4 ended (4 done); next step due at " in caplog.text
     assert len(told(outbox)) == 4
@@ -725,7 +731,9 @@ def test_one_that_fails_is_met_once(outbox: Engine, set_deadline: Any, remind: A
     several(set_deadline, 3)
     tell(outbox, id="C-9", owner="newcomer")
     pass_time(outbox, 5 * HOUR)
-    with pytest.raises(NotifyError, match=rf"Nobody could be told of 1 deadline; .*\n  \* deadline {deadline.id}: "):
+    with pytest.raises(
+        RemindingFailed, match=rf"Nobody could be told of 1 deadline[.] .*\n  \* deadline {deadline.id}: "
+    ):
         remind(batch=1)
     assert len(told(outbox)) == 3
 
@@ -739,7 +747,7 @@ def test_a_template_that_is_broken(
     several(set_deadline, 2)
     reminder = set_reminder("anna", "C-1", "PT1H")
     pass_time(outbox, 2 * HOUR)
-    with pytest.raises(NotifyError, match=f"deadline {reminder.id}: "):
+    with pytest.raises(RemindingFailed, match=f"deadline {reminder.id}: "):
         Reminding(outbox, replace(settings, templates=tmp_path / "templates")).run()
     assert [kind for kind, _ in kinds(outbox)] == ["deadline_exceeded"] * 2
 
@@ -756,7 +764,7 @@ def test_a_key_that_somebody_took(outbox: Engine, set_deadline: Any, remind: Any
         settings=settings,
     )
     pass_time(outbox, 2 * HOUR)
-    with pytest.raises(NotifyError, match="which is ours"):
+    with pytest.raises(RemindingFailed, match="which is ours"):
         remind()
     assert open_ones(outbox) == [deadline.id]
 
@@ -768,7 +776,8 @@ def test_a_producer_at_work(outbox: Engine, set_deadline: Any, remind: Callable[
     with outbox.begin() as connection:
         cases.see(connection, Case(id="C-1", stage="Payment"), at=now(connection))
         first = remind()
-    assert (first.exceeded, first.next_due_at is not None) == (2, True)
+    assert (first.exceeded, first.elsewhere) == (2, 1)
+    assert ", 1 with somebody else, " in first.summary
     assert remind().closed == {"stage_changed": 1}
 
 
@@ -797,6 +806,17 @@ def test_runs_at_once_share_the_work(outbox: Engine, set_deadline: Any, remind: 
         results = list(pool.map(lambda size: remind(batch=size), (2, 3, 5)))
     assert sum(one.exceeded for one in results) == 60
     assert told_by_deadline(outbox) == Counter(one.id for one in made)
+
+
+def test_a_polite_stop(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
+    """A run that is to stop ends with the batch it is at, and says so; the next one goes on."""
+    several(set_deadline, 5)
+    pass_time(outbox, 2 * HOUR)
+    stop = threading.Event()
+    stop.set()
+    first = remind(stop=stop, batch=2)
+    assert (first.exceeded, first.stopped) == (2, "stopped politely")
+    assert (remind().exceeded, remind().stopped) == (3, "nothing more is due")
 
 
 WORKER = """
@@ -872,3 +892,55 @@ def test_runs_that_are_killed(
     assert len({stored(outbox, one).case_id for one in mails}) == 120
     assert remind().looked_at == 0
     assert len(made) == 120
+
+
+# --- The command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(
+    outbox: Engine, database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Run a command; returns what it prints."""
+    described = {"conn_type": "postgres", "host": database.query.get("host") or database.host}
+    described |= {"login": database.username, "password": database.password, "port": database.port}
+    described["schema"] = database.database
+    given = {name: value for name, value in described.items() if value}
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(given))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+
+    def run(*arguments: str, status: int = 0) -> str:
+        assert main(["deadlines", *arguments]) == status
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    yield run
+    connect().dispose()  # one engine a process, which outlives the database
+
+
+def test_commands(outbox: Engine, set_deadline: Any, set_reminder: Any, remind: Any, command: Any) -> None:
+    """Deadlines can be listed, shown with their steps, and cleared."""
+    assert command("list") == "There are no such deadlines.\n"
+    first = set_deadline(CASE, "PT5H", advance="PT4H", escalations={"after": "P1D", "to": "finance"}, set_by="task:a")
+    second, third = set_deadline("C-1", "P9D"), set_reminder("brian", "C-1", "P1D", note="Ask\nEve", name="call")
+    pass_time(outbox, 2 * HOUR)
+    remind()
+    listed = command("list").splitlines()
+    assert [line.split()[0] for line in listed] == [str(one.id) for one in (first, third, second)]
+    assert [line.partition("C-1  ")[2] for line in listed] == [
+        "stage Approval, owner anna", "reminder of brian (call)", "the whole case, owner anna",
+    ]  # fmt: skip
+    shown = command("show", str(first.id))
+    assert f"Deadline {first.id}: open" in shown
+    assert "by task:a" in shown
+    assert "deadline_approaching to @owner: fired at " in shown
+    assert "deadline_escalated to finance\n" in shown
+    assert "Note    Ask Eve" in command("show", str(third.id))
+    assert command("clear", "C-1", "--stage", "Approval") == f"Deadline {first.id} is cleared.\n"
+    assert f"Deadline {first.id}: cleared at " in command("show", str(first.id))
+    assert command("clear", "C-1", "--stage", "") == f"Deadline {second.id} is cleared.\n"
+    assert command("clear", "C-1") == "There was none that is open.\n"
+    assert len(command("list", "--case", "C-1").splitlines()) == 1
+    assert len(command("list", "--case", "C-1", "--all").splitlines()) == 3
+    assert command("list", "--case", "C-2", "--all") == "There are no such deadlines.\n"
+    assert "There is no deadline 99" in command("show", "99", status=1)

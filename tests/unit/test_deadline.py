@@ -77,7 +77,7 @@ def settle(one: Deadline, decision: Decision, now: datetime) -> Deadline:
 
 @given(st.lists(st.integers(-100, 100), min_size=1, max_size=12), st.lists(st.integers(-100, 100), max_size=20))
 def test_every_step_is_settled_once(hours: list[int], runs: list[int]) -> None:
-    """Whenever steps and runs are: a run tells one at most, the latest that is due; in the end all are settled, once."""
+    """Whenever steps and runs are: a run tells the latest step that is due, no other; in the end all are settled."""
     one = deadline(*sorted(hours))
     fired = []
     for run in [*sorted(runs), 100]:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from notify.domain.address import CONTROL
-from notify.domain.event import CaseField
+from notify.domain.event import Case, CaseField
 from notify.domain.faults import faults_of
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
 from notify.domain.message import LONGEST_DELAY, Moment, Names, blank_is_none, one_line
@@ -346,7 +346,7 @@ def _as_set(value: datetime | timedelta | None) -> str | None:
 
 
 _DELAYS = TypeAdapter(timedelta)
-_Draft = TypeVar("_Draft", TermDraft, ReminderDraft)
+_Draft = TypeVar("_Draft", bound=BaseModel)
 
 
 def read_term(fields: Mapping[str, Any]) -> tuple[TermDraft, list[Fault]]:
@@ -361,6 +361,16 @@ def read_term(fields: Mapping[str, Any]) -> tuple[TermDraft, list[Fault]]:
 def read_reminder(fields: Mapping[str, Any]) -> tuple[ReminderDraft, list[Fault]]:
     """Check the fields of a reminder, as :func:`read_term` does."""
     return _read(ReminderDraft, fields, {"login": "login", "case": "case.id", "at": "at"})
+
+
+class _CaseDraft(BaseModel):
+    case: CaseField = None
+
+
+def read_case(case: object) -> tuple[Case | None, list[Fault]]:
+    """Check what stands for a case: its id, or a mapping; None and the faults, where it does not."""
+    draft, faults = _read(_CaseDraft, {"case": case}, {"case": "case.id"})
+    return draft.case, faults
 
 
 def _read(model: type[_Draft], fields: Mapping[str, Any], needed: Mapping[str, str]) -> tuple[_Draft, list[Fault]]:

@@ -256,8 +256,8 @@ def next_due_at(connection: Connection) -> datetime | None:
 # --- Looking at them -------------------------------------------------------------------------------------------------
 
 
-def newest(connection: Connection, *, case_id: str | None, ended: bool, limit: int) -> list[Deadline]:
-    """Deadlines by their due time, the latest last.
+def listed(connection: Connection, *, case_id: str | None, ended: bool, limit: int) -> list[Deadline]:
+    """Deadlines by their due time, the first one first.
 
     :param case_id: of this case only
     :param ended: also those that have ended

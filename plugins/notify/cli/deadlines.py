@@ -1,0 +1,95 @@
+"""``deadlines list | show | clear``: what is set on cases, and what became of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from notify.cli.database import connect
+from notify.deadlines import clear_deadline
+from notify.domain.deadline import ANY_STAGE, Deadline, DeadlineType, Step
+from notify.exceptions import ConfigurationError
+from notify.storage import deadlines, schema
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    group = commands.add_parser("deadlines", help="terms of stages and reminders: what is set, and what became of it")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="by their due time")
+    listing.add_argument("--case", metavar="ID", help="of this case only")
+    listing.add_argument("--all", action="store_true", help="those that have ended as well")
+    listing.add_argument("--limit", type=int, default=50, help="how many (default: %(default)s)")
+    listing.set_defaults(run=_list)
+
+    show = actions.add_parser("show", help="one with its steps")
+    show.add_argument("id", type=int, metavar="ID")
+    show.set_defaults(run=_show)
+
+    clear = actions.add_parser("clear", help="take the terms of a case back; its reminders stay")
+    clear.add_argument("case", metavar="CASE")
+    clear.add_argument("--stage", default=ANY_STAGE, help="of this stage only; '' (in quotes): of the whole case only")
+    clear.set_defaults(run=_clear)
+
+
+def _list(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        found = deadlines.listed(connection, case_id=options.case, ended=options.all, limit=options.limit)
+    for one in found:
+        state = one.closed_reason or "open"
+        print(f"{one.id:>8}  {state:<13}  {_written(one.due_at)}  {one.case_id}  {_whose(one)}")
+    if not found:
+        print("There are no such deadlines.")
+
+
+def _show(options: argparse.Namespace) -> None:
+    with connect().connect() as connection:
+        schema.require(connection)
+        found = deadlines.read(connection, options.id)
+    if found is None:
+        raise ConfigurationError(f"There is no deadline {options.id}; see python -m notify deadlines list.")
+    print("\n".join(_lines(found)))
+
+
+def _clear(options: argparse.Namespace) -> None:
+    cleared = clear_deadline(options.case, stage=options.stage, connection=connect())
+    for number in cleared:
+        print(f"Deadline {number} is cleared.")
+    if not cleared:
+        print("There was none that is open.")
+
+
+def _lines(one: Deadline) -> Iterator[str]:
+    ended = f"{one.closed_reason} at {_written(one.closed_at)}" if one.closed_at else "open"
+    yield f"Deadline {one.id}: {ended}"
+    yield f"  Case    {one.case_id}"
+    yield f"  What    {_whose(one)}"
+    yield f"  Due     {_written(one.due_at)}"
+    yield f"  Set     {_written(one.created_at)} by {one.set_by or 'Python code'}"
+    if one.note:
+        yield f"  Note    {' '.join(one.note.split())}"
+    yield "Steps"
+    yield from (
+        f"  {_written(step.fires_at)}  {step.kind} to {', '.join(step.recipients)}{_end(step)}" for step in one.steps
+    )
+
+
+def _whose(one: Deadline) -> str:
+    if one.type is DeadlineType.REMINDER:
+        return f"reminder of {one.login}" + (f" ({one.name})" if one.name else "")
+    return f"{f'stage {one.stage}' if one.stage else 'the whole case'}, owner {one.owner}"
+
+
+def _end(step: Step) -> str:
+    if step.outcome is None or step.settled_at is None:
+        return ""
+    event = f", event {step.event_id}" if step.event_id is not None else ""
+    return f": {step.outcome} at {_written(step.settled_at)}{event}"
+
+
+def _written(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}Z"

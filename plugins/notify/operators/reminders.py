@@ -1,0 +1,52 @@
+"""Reminders: a task tells of the deadlines and reminders that are due."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import asdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from notify.operators.task import origin_of, polite_interrupt, refusals_told
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class RemindersOperator(BaseOperator):
+    """Tell of the deadlines and reminders that are due, of each the latest step only."""
+
+    ui_color = "#fee2e2"
+
+    @cached_property
+    def _stop(self) -> threading.Event:
+        """Raised when no new batch is to be begun; made at use, for Airflow copies DAGs deeply and a lock cannot be."""
+        return threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Tell.
+
+        :returns: what the run did, see :class:`notify.remind.RemindResult`
+        """
+        from notify import settings
+        from notify.remind import Reminding
+        from notify.storage.engine import engine_for
+
+        with refusals_told(), polite_interrupt(self._stop):
+            result = Reminding(
+                engine=engine_for(settings.database_url()),
+                settings=settings.hand_over_settings(),
+                stop=self._stop,
+                origin=origin_of(context),
+            ).run()
+        log.info("%s", result.summary)
+        return asdict(result)
+
+    def on_kill(self) -> None:
+        """Finish the batch that is under way."""
+        self._stop.set()
