@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -19,7 +17,7 @@ from notify.domain.address import CONTROL, parse_address
 from notify.domain.message import MOST_RECIPIENTS_OF_ONE_MAIL, Draft, RecipientRole, moment_after, read_draft
 from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFieldMissing, TemplateNotFound
 from notify.rendering import mime
-from notify.rendering.library import Rendered, TemplateLibrary
+from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings
 from notify.storage import attachments, outbox, schema
 from notify.storage.outbox import NewMessage, NewRecipient, Origin, Stored
@@ -67,12 +65,6 @@ def hand_over(
     new = door.messages()
     stored = outbox.add(connection, new, idempotency_key=draft.idempotency_key, origin=origin)
     return HandedOver(tuple(stored))
-
-
-@lru_cache(maxsize=8)
-def library(root: Path) -> TemplateLibrary:
-    """The templates below a root; compiled once per process, read again when they change."""
-    return TemplateLibrary(root)
 
 
 #: The receivers of one mail.

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,8 +29,8 @@ from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency
 from notify.domain.routing import Addressed, Route, reroute
 from notify.exceptions import NotifyError, TemplateError
-from notify.handover import library
 from notify.rendering import mime
+from notify.rendering.library import library
 from notify.settings import HandOverSettings
 from notify.storage import deferred, events, outbox, people, preferences, schema, suppressions
 from notify.storage.deferred import PutAside
@@ -252,7 +252,7 @@ class _Moves:
             elif way.due_at is not None:
                 self.kept.append((item.notification_id, way.due_at))
 
-    def _routes(self, person: Person, items: Iterable[PutAside]) -> list[Route]:
+    def _routes(self, person: Person, items: Sequence[PutAside]) -> list[Route]:
         said = self.wanted.get(person.login, {})
         zone = ZoneInfo(person.timezone or self.run.settings.timezone)
         recipient = Addressed(
@@ -260,16 +260,9 @@ class _Moves:
             reachable=person.email is not None,
             suppressed=(person.email or "").lower() in self.unwanted,
         )
-        return [
-            reroute(
-                recipient,
-                self._kind(item.kind).wish(said.get(item.kind), said.get(ANY_KIND)),
-                zone,
-                item.due_at,
-                self.now,
-            )
-            for item in items
-        ]
+        kinds = {item.kind for item in items}
+        wishes = {kind: self._kind(kind).wish(said.get(kind), said.get(ANY_KIND)) for kind in kinds}
+        return [reroute(recipient, wishes[item.kind], zone, item.due_at, self.now) for item in items]
 
     def _kind(self, name: str) -> Kind:
         """A kind, also one that is no longer registered: then what waits just goes its way."""

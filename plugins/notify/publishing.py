@@ -28,10 +28,9 @@ from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
 from notify.domain.routing import Addressed, Route, route
 from notify.exceptions import Fault, InvalidEvent, TemplateBroken, TemplateError, TemplateNotFound
-from notify.handover import library
 from notify.joining import joined
 from notify.rendering import mime
-from notify.rendering.library import Rendered
+from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings, hand_over_settings
 from notify.storage import cases, events, outbox, people, preferences, schema, suppressions
 from notify.storage.events import Counted, NewEvent, NewNotification

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,12 @@ def _shortened(line: str) -> str:
     cut = line[: LONGEST_SUMMARY - 1]
     whole_words, _, rest = cut.rpartition(" ")
     return f"{whole_words if len(rest) < _LONG_WORD else cut}…"
+
+
+@lru_cache(maxsize=8)
+def library(root: Path) -> TemplateLibrary:
+    """The templates below a root; compiled once per process, read again when they change."""
+    return TemplateLibrary(root)
 
 
 def _carried(name: str, text: str) -> str:
