@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,19 @@ from notify.operators.send_message import FIELDS, SendMessageOperator
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAGS = CHECKOUT / "dags"
 
-VARIABLE = "AIRFLOW_VAR_NOTIFY_SCHEDULE_NOTIFICATIONS"
+#: The DAGs that run by the clock, with the Variable that an admin edits and the schedule without it.
+JOBS = {
+    "Notifications": ("notify_schedule_notifications", "*/3 * * * *"),
+    "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
+    "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
+}
+by_the_clock = pytest.mark.parametrize("job", JOBS)
+
+#: Parts of ours that load the database driver or the templates.
+HEAVY = ("storage", "rendering", "handover", "publishing", "deadlines", "drain", "merge", "remind")
+
+#: Seconds that parsing all DAG files may take, Airflow itself being loaded; the DAG processor does it all day.
+PARSE_BUDGET = 0.5
 
 
 def parse() -> dict[str, DAG]:
@@ -40,6 +53,11 @@ def notifications() -> DAG:
     return parse()["Notifications"]
 
 
+def environment_of(variable: str) -> str:
+    """Where Airflow looks for a Variable first."""
+    return f"AIRFLOW_VAR_{variable.upper()}"
+
+
 def serialized(dag: DAG) -> SerializedDAG:
     """The DAG as the scheduler gets it: through JSON and back."""
     return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
@@ -50,7 +68,7 @@ def serialized(dag: DAG) -> SerializedDAG:
 
 def test_dag_ids() -> None:
     """Exactly the documented DAGs are there."""
-    assert set(parse()) == {"Notifications", "SendMessage"}
+    assert set(parse()) == {"Notifications", "SendMessage", "UserNotifications", "Reminders"}
 
 
 def test_notifications() -> None:
@@ -87,12 +105,33 @@ def test_one_task_for_each_sender(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [task.sender for task in dag.tasks] == ["smtp_default", "smtp-second.site"]
 
 
+@pytest.mark.parametrize(
+    ("job", "operator", "says"),
+    [
+        ("UserNotifications", "UserNotificationsOperator", "one digest"),
+        ("Reminders", "RemindersOperator", "the latest step only"),
+    ],
+)
+def test_the_jobs_that_fill_the_outbox(job: str, operator: str, says: str) -> None:
+    """UserNotifications and Reminders catch nothing up, may overlap once, and are one task that is never retried."""
+    dag = serialized(parse()[job])
+    assert dag.timetable.summary == JOBS[job][1]
+    assert not dag.catchup
+    assert dag.max_active_runs == 2
+    assert dag.tags == {"notify"}
+    assert says in (dag.doc_md or "")
+    (task,) = dag.tasks
+    assert (task.task_id, task.task_type, task.retries, task.pool) == (job, operator, 0, "default_pool")
+    assert task.max_active_tis_per_dag is None
+
+
+@by_the_clock
 @pytest.mark.parametrize("schedule", ["*/3 * * * *", "0 0 1 1 *", "@hourly"])
-def test_the_first_run_waits_for_its_time(monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
+def test_the_first_run_waits_for_its_time(monkeypatch: pytest.MonkeyPatch, job: str, schedule: str) -> None:
     """A DAG that is new makes up for no time that has passed: its first run is the next one by the clock."""
-    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_SCHEDULE_NOTIFICATIONS", schedule)
+    monkeypatch.setenv(environment_of(JOBS[job][0]), schedule)
     before = datetime.now(UTC)
-    dag = serialized(notifications())
+    dag = serialized(parse()[job])
     assert dag.start_date is None
     first = dag.next_dagrun_info(last_automated_run_info=None)
     assert first is not None
@@ -112,7 +151,7 @@ def test_parsing_loads_no_database(tmp_path: Path) -> None:
     """Parsing needs no connection, no Variable and no database, and loads no part of ours that would."""
     script = (
         "import sys; from airflow.dag_processing.dagbag import DagBag; before = set(sys.modules); "
-        f"bag = DagBag({str(DAGS)!r}); assert not bag.import_errors; assert len(bag.dags) == 2; "
+        f"bag = DagBag({str(DAGS)!r}); assert not bag.import_errors; assert len(bag.dags) == 4; "
         "print('NEW', *set(sys.modules) - before)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
@@ -127,56 +166,74 @@ def test_parsing_loads_no_database(tmp_path: Path) -> None:
     new = set(done.stdout.partition("NEW")[2].split())
     assert "notify.operators" in new
     assert not {name.partition(".")[0] for name in new} & {"psycopg", "lxml", "premailer", "alembic"}
-    assert not {"notify.storage", "notify.rendering", "notify.handover", "notify.drain"} & new
+    assert not {f"notify.{name}" for name in HEAVY} & new
+
+
+def test_parsing_is_quick() -> None:
+    """Parsing all our DAGs anew stays within a budget, the best of three tries being free of what else runs here."""
+    parse()
+    tries = []
+    for _ in range(3):
+        begin = time.monotonic()
+        parse()
+        tries.append(time.monotonic() - begin)
+    assert min(tries) < PARSE_BUDGET
 
 
 # --- Schedules that admins edit --------------------------------------------------------------------------------------
 
 
+@by_the_clock
 @pytest.mark.parametrize(
     ("value", "summary"),
     [("*/10 8-17 * * mon-fri", "*/10 8-17 * * mon-fri"), ("@hourly", "0 * * * *"), ("  5 * * * * ", "5 * * * *")],
 )
-def test_schedule_by_cron(monkeypatch: pytest.MonkeyPatch, value: str, summary: str) -> None:
-    """A cron expression or a preset in the Variable is the DAG's schedule."""
-    monkeypatch.setenv(VARIABLE, value)
-    dag = serialized(notifications())
-    assert dag.timetable.summary == summary
-    assert dag.tags == {"notify"}
+def test_schedule_by_cron(monkeypatch: pytest.MonkeyPatch, job: str, value: str, summary: str) -> None:
+    """A cron expression or a preset in the Variable is the DAG's schedule, and no other DAG's."""
+    monkeypatch.setenv(environment_of(JOBS[job][0]), value)
+    dags = parse()
+    assert serialized(dags[job]).timetable.summary == summary
+    assert serialized(dags[job]).tags == {"notify"}
+    assert all(serialized(dags[other]).timetable.summary == JOBS[other][1] for other in JOBS.keys() - {job})
 
 
-def test_schedule_by_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+@by_the_clock
+def test_schedule_by_duration(monkeypatch: pytest.MonkeyPatch, job: str) -> None:
     """A duration in the Variable is the time from one run to the next."""
-    monkeypatch.setenv(VARIABLE, "PT3M")
-    timetable = serialized(notifications()).timetable
+    monkeypatch.setenv(environment_of(JOBS[job][0]), "PT3M")
+    timetable = serialized(parse()[job]).timetable
     assert timetable.summary == str(timedelta(minutes=3))
 
 
-def test_schedule_in_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+@by_the_clock
+def test_schedule_in_a_zone(monkeypatch: pytest.MonkeyPatch, job: str) -> None:
     """Schedules mean the time of the zone that is set."""
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_TIMEZONE", "Europe/Warsaw")
-    timetable = serialized(notifications()).timetable
+    timetable = serialized(parse()[job]).timetable
     assert timetable.serialize()["timezone"] == "Europe/Warsaw"
 
 
+@by_the_clock
 @pytest.mark.parametrize("value", ["soon", "0 0 31 2 *", "* * * * * *", "@once", "PT1S", "P1000Y", "R * * * *", "`**#"])
-def test_schedule_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_schedule_that_is_none(monkeypatch: pytest.MonkeyPatch, job: str, value: str) -> None:
     """Nonsense in the Variable keeps the default schedule, and the DAG says so in its tags and its text."""
-    monkeypatch.setenv(VARIABLE, value)
-    dag = serialized(notifications())
-    assert dag.timetable.summary == "*/3 * * * *"
+    variable, default = JOBS[job]
+    monkeypatch.setenv(environment_of(variable), value)
+    dag = serialized(parse()[job])
+    assert dag.timetable.summary == default
     assert dag.tags == {"notify", "invalid-schedule"}
-    assert "`notify_schedule_notifications` cannot be used" in (dag.doc_md or "")
+    assert f"`{variable}` cannot be used" in (dag.doc_md or "")
     assert value in re.sub(r"\\([^\w\s])", r"\1", dag.doc_md or "")  # as Markdown reads it
-    assert "The default `*/3 * * * *` applies" in (dag.doc_md or "")
+    assert f"The default `{default}` applies" in (dag.doc_md or "")
 
 
+@by_the_clock
 @pytest.mark.parametrize("value", ["Mars/Olympus", "UTC+25", "../.."])
-def test_timezone_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_timezone_that_is_none(monkeypatch: pytest.MonkeyPatch, job: str, value: str) -> None:
     """Nonsense in notify_timezone keeps UTC and the schedule, and the DAG says so."""
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_TIMEZONE", value)
-    monkeypatch.setenv(VARIABLE, "7 * * * *")
-    dag = serialized(notifications())
+    monkeypatch.setenv(environment_of(JOBS[job][0]), "7 * * * *")
+    dag = serialized(parse()[job])
     assert dag.timetable.summary == "7 * * * *"
     assert dag.timetable.serialize()["timezone"] == "UTC"
     assert dag.tags == {"notify", "invalid-schedule"}
@@ -281,7 +338,9 @@ def test_send_message_survives_serialization() -> None:
     assert "0x" not in json.dumps(first)
 
 
-def test_notifications_does_not_change_by_itself() -> None:
+@by_the_clock
+def test_jobs_do_not_change_by_themselves(job: str) -> None:
     """Parsing again makes no new version of the DAG."""
-    first, second = (SerializedDagModel.hash(DagSerialization.to_dict(notifications())) for _ in range(2))
-    assert first == second
+    first, second = (DagSerialization.to_dict(parse()[job]) for _ in range(2))
+    assert SerializedDagModel.hash(first) == SerializedDagModel.hash(second)
+    assert "0x" not in json.dumps(first)
