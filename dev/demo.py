@@ -1,8 +1,9 @@
-"""`make demo`: the main job from hand-over to the mailbox, on a stack of its own, without a person.
+"""`make demo`: from hand-over to the mailbox, on a stack of its own, without a person.
 
-The pool's limit is set to five messages an hour, twelve are handed over, and Notifications runs: five
-arrive, seven wait. The limit is raised, Notifications runs again, and the rest arrives. Then what arrived is
-compared with what was handed over. The exit status is 0 only if both agree.
+First the main job. The pool's limit is set to five messages an hour, twelve are handed over, and Notifications
+runs: five arrive, seven wait. The limit is raised, Notifications runs again, and the rest arrives. Then what arrived
+is compared with what was handed over. The second part, in :mod:`dev.demo_events`, does the same with events. The
+exit status is 0 only if all agrees.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from dev.catcher import Mail
+from dev.demo_events import VARIABLES, EventsDemo
 from dev.errors import StackError
 from dev.ports import free_ports
 from dev.stack import Stack
 from dev.steps import Steps, complain, say
+from dev.table import short, table
 from dev.up import stopped_by_signals
 
 SENDER = "smtp_default"
 FIRST_LIMIT = 5
 NEXT_LIMIT = 100
 
-# The demo starts Notifications itself; by the clock it would run once a year.
-NEVER = {"notify_schedule_notifications": "0 0 1 1 *"}
+# The demo starts the jobs itself; by the clock they would run once a year.
+NEVER = {f"notify_schedule_{job}": "0 0 1 1 *" for job in ("notifications", "user_notifications", "reminders")}
 
 REPORT = base64.b64encode("měsíc;suma\nříjen;1 204,50\n".encode()).decode()
 
@@ -157,7 +160,7 @@ def main() -> int:
         complain(f"\n{error}")
         return 1
     say()
-    say("\n".join(f"WRONG: {each}" for each in wrong) or "All that was handed over has arrived, each mail once.")
+    say("\n".join(f"WRONG: {each}" for each in wrong) or "Everybody got what they had to, each mail once.")
     return 1 if wrong else 0
 
 
@@ -165,8 +168,8 @@ def _in_a_home_of_its_own(steps: Steps) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="airflow-notify-demo-") as name:
         port, mail_port = free_ports(2)
         steps(f"The demo's own home is {name}, Airflow's port {port}, the mail catcher's {mail_port}")
-        with Stack(Path(name), port=port, mail_port=mail_port, variables=NEVER, report=steps) as stack:
-            wrong = _Demo(stack, steps).run()
+        with Stack(Path(name), port=port, mail_port=mail_port, variables={**NEVER, **VARIABLES}, report=steps) as stack:
+            wrong = [*_Demo(stack, steps).run(), *EventsDemo(stack, steps).run()]
     steps("Everything is stopped, the home is removed")
     return wrong
 
@@ -245,7 +248,7 @@ class _Demo:
         mails = self.stack.mail()
         for each in self.expected:
             each.arrived = [mail for mail in mails if mail.message_id == each.message_id]
-        say(_table([_row(each, self._run_of(each)) for each in self.expected]))
+        say(table(HEAD, [_row(each, self._run_of(each)) for each in self.expected]))
         self._check("different Message-IDs", len(self.expected), len({mail.message_id for mail in mails}))
         self._check("mails in the mailbox", len(self.expected), len(mails))
         verdicts = Counter(each.verdict for each in self.expected)
@@ -273,24 +276,12 @@ def _row(each: Expected, run: int | None) -> tuple[str, ...]:
     return (
         str(each.id),
         f"{first} and {len(others)} more" if others else first,
-        _short(mail.subject if mail else "", 42),
+        short(mail.subject if mail else "", 42),
         f"{each.handed_over:%H:%M:%S}",
         f"{mail.arrived:%H:%M:%S}" if mail else "",
         str(run or ""),
         each.verdict,
     )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    lines = [HEAD, tuple("-" * width for width in widths), *rows]
-    return "\n" + "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 if __name__ == "__main__":

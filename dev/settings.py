@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import configparser
+import json
 import os
 import secrets
 import shlex
@@ -34,10 +35,13 @@ SHELL_COMMENT = """\
 """
 
 
-def environment(home: Path, *, port: int, database: str, dags_folder: Path) -> dict[str, str]:
+def environment(
+    home: Path, *, port: int, database: str, dags_folder: Path, more_dags: Mapping[str, Path] | None = None
+) -> dict[str, str]:
     """Everything Airflow is told by environment. Nothing in it is secret: tasks inherit it.
 
     :param database: the metadata database, as SQLAlchemy's URL
+    :param more_dags: further folders of DAGs, each by the name that Airflow shows as its bundle
     """
     worker_log_port, trigger_log_port = free_ports(2)
     url = f"http://localhost:{port}"
@@ -63,6 +67,8 @@ def environment(home: Path, *, port: int, database: str, dags_folder: Path) -> d
         "scheduler": {"enable_health_check": False},  # a third server; /api/v2/monitor/health knows as much
         "database": {"sql_alchemy_conn": database, "sql_alchemy_conn_async": database},
     }
+    if more_dags:
+        settings["dag_processor"]["dag_bundle_config_list"] = json.dumps(_bundles(more_dags))
     return {
         **_inherited(os.environ),
         "AIRFLOW_HOME": str(home),
@@ -72,6 +78,15 @@ def environment(home: Path, *, port: int, database: str, dags_folder: Path) -> d
             for option, value in options.items()
         },
     }
+
+
+def _bundles(more_dags: Mapping[str, Path]) -> list[dict[str, object]]:
+    """The folders of DAGs as Airflow wants to be told of them; its own, under its usual name, is the first."""
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    folders = {name: {"path": str(folder)} for name, folder in more_dags.items()}
+    return [
+        {"name": name, "classpath": local, "kwargs": kwargs} for name, kwargs in {"dags-folder": {}, **folders}.items()
+    ]
 
 
 def shell_lines(env: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment, shell_li
 from dev.standalone import Standalone
 
 #: What the stack waits for before it says that it is ready.
-OUR_DAGS = ("SendMessage", "Notifications")
+OUR_DAGS = ("SendMessage", "Notifications", "UserNotifications", "Reminders")
 
 POOLS = (
     {
@@ -50,6 +50,7 @@ class Stack:
     :param port: Airflow's port
     :param mail_port: the mail catcher's port
     :param dags_folder: the DAGs that Airflow runs
+    :param more_dags: further folders of DAGs, each by a name
     :param expect_dags: the DAGs that must be there before the stack counts as started
     :param variables: Airflow Variables to create before Airflow starts, where they are missing
     :param report: called with a line at each step
@@ -62,6 +63,7 @@ class Stack:
         port: int,
         mail_port: int,
         dags_folder: Path = CHECKOUT / "dags",
+        more_dags: Mapping[str, Path] | None = None,
         expect_dags: Sequence[str] = OUR_DAGS,
         variables: Mapping[str, str] | None = None,
         report: Report = lambda _line: None,
@@ -70,6 +72,7 @@ class Stack:
         self.port = port
         self.mail_port = mail_port
         self.dags_folder = dags_folder.absolute()
+        self.more_dags = dict(more_dags or {})
         self.expect_dags = tuple(expect_dags)
         self.initial_variables = dict(variables or {})
         self.report = report
@@ -189,6 +192,24 @@ class Stack:
         """Set an Airflow Variable."""
         self.client.set_variable(key, value)
 
+    def produce(self, calls: Sequence[Mapping[str, Any]], people: Path | None = None) -> list[int]:
+        """Hand over events, deadlines and reminders, as a program of a user does; see :mod:`dev.produce`.
+
+        :param calls: in their order, e.g. ``{"publish": {"kind": …}}``
+        :param people: a file of people to import first
+        :return: for each call the number of its event or deadline
+        """
+        request = json.dumps({"people": str(people) if people else None, "calls": list(calls)})
+        numbers = json.loads(self.program("The events cannot be handed over", ["-m", "dev.produce"], request))
+        return [int(number) for number in numbers]
+
+    def program(self, what: str, arguments: Sequence[str], stdin: str = "") -> str:
+        """Run a Python program as in a shell that has read the file :attr:`shell`, and return what it printed.
+
+        :param what: how an error begins if it does not succeed
+        """
+        return self._run_to_end(what, arguments, self._env, stdin)
+
     def mail(self) -> list[Mail]:
         """The mails that arrived, oldest first."""
         return self.catcher.maildir.mails()
@@ -270,7 +291,9 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         database = self.postgres.uri("airflow", "postgresql+psycopg")
-        return environment(self.home, port=self.port, database=database, dags_folder=self.dags_folder)
+        return environment(
+            self.home, port=self.port, database=database, dags_folder=self.dags_folder, more_dags=self.more_dags
+        )
 
     def _upgrade_outbox(self) -> None:
         env = {

@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import httpx
+import psycopg
+
+from dev import samples
 from dev.errors import StackError
 from dev.ports import HOST
 from dev.settings import CHECKOUT
@@ -74,6 +78,7 @@ def _run(stack: Stack, steps: Steps) -> None:
     with stack:
         say(_sign(stack))
         _welcome(stack, steps)
+        _samples(stack, steps)
         steps("Running; Ctrl-C stops everything")
         while True:
             time.sleep(1)
@@ -92,23 +97,49 @@ def _sign(stack: Stack) -> str:
 
 def _welcome(stack: Stack, steps: Steps) -> None:
     """Send one message the way users do; what keeps it from arriving is told, and stops nothing."""
-    try:
-        if reason := _no_welcome(stack):
+    with _told(steps, "The welcome message has not arrived"):
+        if reason := _no_mail(stack, "SendMessage", "Notifications"):
             steps(f"No welcome message: {reason}")
             return
         steps("Handing over a welcome message: a run of SendMessage, then one of Notifications")
         _send_welcome(stack, steps)
-    except StackError as error:
-        steps(f"The welcome message has not arrived. {error}")
 
 
-def _no_welcome(stack: Stack) -> str | None:
+def _samples(stack: Stack, steps: Steps) -> None:
+    """Bring samples the first time; what keeps them from arriving is told, and stops nothing."""
+    with _told(steps, "Not all samples have arrived"):
+        if not samples.are_wanted(stack):
+            return
+        if reason := _no_mail(stack, *samples.JOBS) or _other_sender(stack):
+            steps(f"No samples: {reason}")
+            return
+        samples.bring(stack, steps)
+
+
+@contextmanager
+def _told(steps: Steps, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (StackError, httpx.HTTPError, psycopg.Error) as error:
+        steps(f"{what}. {error}")
+
+
+def _no_mail(stack: Stack, *dags: str) -> str | None:
+    """Why no mail of ours is to be sent, None if it may be."""
     sender = stack.api("GET", f"/connections/{SENDER}")
     if (sender["host"], sender["port"]) != (HOST, stack.mail_port):
-        return "the connection smtp_default points at a server of yours"
-    paused = [dag for dag in ("SendMessage", "Notifications") if stack.api("GET", f"/dags/{dag}")["is_paused"]]
+        return f"the connection {SENDER} points at a server of yours"
+    paused = [dag for dag in dags if stack.api("GET", f"/dags/{dag}")["is_paused"]]
     if paused:
         return f"{' and '.join(paused)} paused"
+    return None
+
+
+def _other_sender(stack: Stack) -> str | None:
+    """Why mails about events would not go to the catcher; unlike the welcome, they leave by the first sender."""
+    answer = stack.client.request("GET", "/api/v2/variables/notify_senders")
+    if answer.is_success and not answer.json()["value"].replace(" ", "").startswith(f'["{SENDER}"'):
+        return f"{SENDER} is not the first of notify_senders"
     return None
 
 
