@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from dataclasses import asdict
+import re
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -206,3 +208,28 @@ def test_a_run_can_be_stopped_and_copied() -> None:
     assert operator._stop.is_set()
     copied = copy.deepcopy(RemindersOperator(task_id="Reminders"))
     assert not copied._stop.is_set()
+
+
+# --- What users are told ---------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "deadlines.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [
+        ("A deadline", set(TermDraft.model_fields)),
+        ("A reminder", set(ReminderDraft.model_fields)),
+        ("What a run tells", {field.name for field in fields(RemindResult)}),
+    ],
+)
+def test_the_documentation_is_complete(section: str, names: set[str]) -> None:
+    """docs/deadlines.md tells of each field and each number, and of no other."""
+    table = PAGE.partition(f"## {section}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == names
+
+
+def test_the_documentation_names_every_reason() -> None:
+    """docs/deadlines.md tells of each reason for which a deadline ends."""
+    assert all(f"`{reason.value}`" in PAGE for reason in Closed if reason is not Closed.CLEARED)
