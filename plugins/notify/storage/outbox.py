@@ -13,7 +13,7 @@ from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.status import RESENDABLE, Status, may_become
 from notify.exceptions import TransitionError
 from notify.storage.attachments import StoredFile
-from notify.storage.models import message_attachments, messages, recipients
+from notify.storage.models import contents, message_attachments, messages, recipients
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,8 @@ class Stored:
 _LOCK_KEY = sa.text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
 _NOW = sa.text("select now()")
 _IDS = sa.text("select nextval(pg_get_serial_sequence('notify.messages', 'id')) from generate_series(1, :count)")
-_ADD_CONTENTS = sa.text("""
-    insert into notify.contents (body)
-    select body from unnest(cast(:bodies as bytea[])) with ordinality as b (body, n) order by n
-    returning id
-""")
+# Each body is a parameter of its own: those travel as they are, while the driver writes an array of them as text.
+_ADD_CONTENTS = sa.insert(contents).returning(contents.c.id, sort_by_parameter_order=True)
 
 
 def now(connection: Connection) -> datetime:
@@ -126,11 +123,11 @@ def add(
     if not new:
         return []
     ids = list(connection.scalars(_IDS, {"count": len(new)}))
-    contents = add_contents(connection, (message.body for message in new if message.content_id is None))
+    bodies = add_contents(connection, (message.body for message in new if message.content_id is None))
     connection.execute(
         sa.insert(messages),
         [
-            _row(message, number, message.content_id or contents[message.body])
+            _row(message, number, message.content_id or bodies[message.body])
             | _origin(origin)
             | {"idempotency_key": idempotency_key, "idempotency_index": index if idempotency_key else None}
             for index, (message, number) in enumerate(zip(new, ids, strict=True))
@@ -163,8 +160,7 @@ def add_contents(connection: Connection, bodies: Iterable[bytes]) -> dict[bytes,
     different = list(dict.fromkeys(bodies))
     if not different:
         return {}
-    # Identity values are handed out in the order of the select, so the sorted ids belong to the bodies in order.
-    ids = sorted(connection.scalars(_ADD_CONTENTS, {"bodies": different}))
+    ids = connection.scalars(_ADD_CONTENTS, [{"body": body} for body in different])
     return dict(zip(different, ids, strict=True))
 
 
