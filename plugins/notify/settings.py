@@ -122,8 +122,6 @@ def database_url() -> URL:
 
     :raises ConfigurationError: there is no such connection, it is not PostgreSQL, or its extras cannot be read
     """
-    from sqlalchemy.engine import URL
-
     found = connection(DATABASE)
     if found is None and os.environ.get("AIRFLOW_CONN_NOTIFY_DB"):
         raise ConfigurationError(
@@ -135,11 +133,26 @@ def database_url() -> URL:
             "There is no connection notify_db. Add it in Airflow's UI (Admin → Connections, type postgres or generic, "
             "with the outbox database's host, login, password and database), or set AIRFLOW_CONN_NOTIFY_DB."
         )
-    if found.conn_type not in _POSTGRES:
+    if not is_postgres(found):
         raise ConfigurationError(
             f"The connection notify_db has the type {found.conn_type!r}; the outbox needs postgres or generic. "
             "Change it in the Airflow UI (Admin → Connections)."
         )
+    return postgres_url(found)
+
+
+def is_postgres(found: Connection) -> bool:
+    """Whether a connection may lead to a PostgreSQL database."""
+    return found.conn_type in _POSTGRES
+
+
+def postgres_url(found: Connection) -> URL:
+    """The address of a connection's PostgreSQL database, for our own driver.
+
+    :raises ConfigurationError: its extras cannot be read
+    """
+    from sqlalchemy.engine import URL
+
     extras = {name: str(value) for name, value in _extras(found).items() if name in _LIBPQ}
     return URL.create(
         "postgresql+psycopg",

@@ -143,13 +143,21 @@ def test_public_names() -> None:
     """The public face is this list: who changes it, changes a promise."""
     assert notify.__all__ == [
         "HandedOver",
+        "InvalidDeadline",
         "InvalidEvent",
         "InvalidMessage",
+        "InvalidPreference",
         "NotifyError",
         "Published",
         "__version__",
+        "clear_deadline",
+        "clear_preference",
+        "clear_reminder",
         "enqueue",
         "publish",
+        "set_deadline",
+        "set_preference",
+        "set_reminder",
     ]
 
 
@@ -170,9 +178,15 @@ def test_public_operators() -> None:
     from notify import operators
 
     assert operators.__all__ == [
+        "ClearDeadlineOperator",
+        "ClearReminderOperator",
         "NotificationsOperator",
         "NotifyOperator",
+        "RemindersOperator",
         "SendMessageOperator",
+        "SetDeadlineOperator",
+        "SetReminderOperator",
+        "SyncPeopleOperator",
         "UserNotificationsOperator",
     ]
     assert all(hasattr(operators, name) for name in operators.__all__)

@@ -67,7 +67,7 @@ def _add(options: argparse.Namespace) -> None:
         print(f"{options.address} was on the list already, for at least as long; lift it first to change that.")
         return
     until = f"for {options.days.days} days" if options.days else "until you lift it"
-    print(f"{options.address} gets nothing {until}.")
+    print(f"{options.address} gets nothing of any event {until}.")
 
 
 def _lift(options: argparse.Namespace) -> None:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from notify.operators.deadlines import (
+    ClearDeadlineOperator,
+    ClearReminderOperator,
+    SetDeadlineOperator,
+    SetReminderOperator,
+)
 from notify.operators.notifications import NotificationsOperator
 from notify.operators.notify import NotifyOperator
+from notify.operators.reminders import RemindersOperator
 from notify.operators.send_message import SendMessageOperator
+from notify.operators.sync_people import SyncPeopleOperator
 from notify.operators.user_notifications import UserNotificationsOperator
 
-__all__ = ["NotificationsOperator", "NotifyOperator", "SendMessageOperator", "UserNotificationsOperator"]
+__all__ = [
+    "ClearDeadlineOperator",
+    "ClearReminderOperator",
+    "NotificationsOperator",
+    "NotifyOperator",
+    "RemindersOperator",
+    "SendMessageOperator",
+    "SetDeadlineOperator",
+    "SetReminderOperator",
+    "SyncPeopleOperator",
+    "UserNotificationsOperator",
+]

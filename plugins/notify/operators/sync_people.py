@@ -17,7 +17,6 @@ from notify.operators.task import refusals_told
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
-    from sqlalchemy.engine import URL
 
     from notify.domain.person import Person
     from notify.storage.people import ImportCounts
@@ -169,7 +168,6 @@ def _open(conn_id: str) -> Any:
 
     from notify import settings
     from notify.exceptions import ConfigurationError
-    from notify.settings import _POSTGRES
     from notify.storage.engine import engine_for
 
     found = settings.connection(conn_id)
@@ -178,12 +176,12 @@ def _open(conn_id: str) -> Any:
     hook = _hook(found)
     if isinstance(hook, DbApiHook):
         return hook.get_conn()
-    if found.conn_type not in _POSTGRES:
+    if not settings.is_postgres(found):
         raise ConfigurationError(
             f"The connection {conn_id} has the type {found.conn_type!r}, for which no SQL hook is installed. Install "
             "the provider of that database, or name another connection."
         )
-    return engine_for(_url(found)).raw_connection()
+    return engine_for(settings.postgres_url(found)).raw_connection()
 
 
 def _hook(found: Connection) -> object:
@@ -192,19 +190,3 @@ def _hook(found: Connection) -> object:
     with suppress(AirflowException, ImportError, AttributeError):  # that of generic is known, but has no class
         return found.get_hook()  # type: ignore[no-untyped-call]  # Airflow's
     return None
-
-
-def _url(found: Connection) -> URL:
-    from sqlalchemy.engine import URL
-
-    from notify.settings import _LIBPQ, _extras
-
-    return URL.create(
-        "postgresql+psycopg",
-        username=found.login or None,
-        password=found.password or None,
-        host=found.host or None,
-        port=found.port or None,
-        database=found.schema or None,
-        query={name: str(value) for name, value in _extras(found).items() if name in _LIBPQ},
-    )
