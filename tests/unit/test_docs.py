@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from notify.cli import parser
+from notify.domain.event import EventDraft
+from notify.domain.home import Reason
+from notify.domain.kind import BUILT_IN
 from notify.domain.message import Draft
+from notify.domain.preference import Frequency
 from notify.drain import DrainResult
+from notify.merge import MergeResult
+from notify.operators.notify import EVENT_FIELDS
 from notify.operators.send_message import FIELDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -97,6 +103,35 @@ def test_the_numbers_of_a_run_exist() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1])
     }
     assert told == {field.name for field in dataclasses.fields(DrainResult)} - {"sender"}
+
+
+def test_the_numbers_of_a_merge_exist() -> None:
+    """docs/operations.md explains each number of a run of UserNotifications."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    table = page.split("## Reading a run of UserNotifications")[1].split("\n## ")[0]
+    assert first_column(table) == {field.name for field in dataclasses.fields(MergeResult)}
+
+
+def test_the_table_of_event_fields_is_complete() -> None:
+    """docs/events.md tells of each field, the operator takes each, and publishing knows no other."""
+    table = (CHECKOUT / "docs" / "events.md").read_text().split("## The fields")[1].split("\n## ")[0]
+    assert first_column(table) == set(EVENT_FIELDS) == set(EventDraft.model_fields)
+
+
+def test_the_reasons_are_those_there_are() -> None:
+    """docs/events.md explains each reason why a notification makes no mail."""
+    table = (CHECKOUT / "docs" / "events.md").read_text().split("What makes no mail")[1].split("Mandatory kinds")[0]
+    assert first_column(table) == {reason.value for reason in Reason}
+
+
+def test_the_built_in_kinds_are_those_there_are() -> None:
+    """docs/events.md tells of each built-in kind, and of what may be chosen for it."""
+    table = (CHECKOUT / "docs" / "events.md").read_text().split("## Kinds")[1].split("Kinds of your own")[0]
+    assert first_column(table) == set(BUILT_IN)
+    for line in table.splitlines():
+        for name in re.findall(r"`(\w+)`", line.split("|")[1]) if line.startswith("| `") else ():
+            told = line.split("|")[3]
+            assert [one for one in Frequency if one.value in told] == list(BUILT_IN[name].choices)
 
 
 def test_variables_are_those_that_are_read() -> None:
