@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.domain.event import Case
@@ -15,6 +15,21 @@ from notify.storage.models import cases
 
 #: What a producer may tell of a case, or leave as it is known.
 _TOLD = ("title", "url", "process", "stage", "owner")
+
+# As text: SQLAlchemy 2.0 compiles an upsert anew each time (2026-11), which takes longer than PostgreSQL needs for it.
+_SEE = sa.text("""
+    insert into notify.cases as known (id, title, url, process, stage, owner, closed_at, seen_at)
+    values (:id, :title, :url, :process, :stage, :owner, case when :closed then :seen_at end, :seen_at)
+    on conflict (id) do update set
+        title = coalesce(nullif(excluded.title, ''), known.title),
+        url = coalesce(nullif(excluded.url, ''), known.url),
+        process = coalesce(nullif(excluded.process, ''), known.process),
+        stage = coalesce(nullif(excluded.stage, ''), known.stage),
+        owner = coalesce(nullif(excluded.owner, ''), known.owner),
+        closed_at = case when not :reopened then coalesce(known.closed_at, excluded.closed_at) end,
+        seen_at = excluded.seen_at
+    where excluded.seen_at >= known.seen_at
+""")
 
 #: Before any event; a moment that every time zone can write.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,19 +65,8 @@ def see(connection: Connection, case: Case, *, at: datetime, closed: bool = Fals
     :param reopened: it runs again, whatever was known
     """
     tells = closed or reopened or any(getattr(case, name) for name in _TOLD)
-    ended_at = at if closed and not reopened else None
-    statement = insert(cases).values(case.model_dump() | {"seen_at": at if tells else _NEVER, "closed_at": ended_at})
-    told: dict[str, sa.ColumnElement[object]] = {
-        name: sa.func.coalesce(sa.func.nullif(statement.excluded[name], ""), cases.c[name]) for name in _TOLD
-    }
-    ended = sa.func.coalesce(cases.c.closed_at, statement.excluded.closed_at)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["id"],
-            set_=told | {"seen_at": statement.excluded.seen_at, "closed_at": sa.null() if reopened else ended},
-            where=statement.excluded.seen_at >= cases.c.seen_at,
-        )
-    )
+    values = {"seen_at": at if tells else _NEVER, "closed": closed and not reopened, "reopened": reopened}
+    connection.execute(_SEE, case.model_dump() | values)
 
 
 def lock(connection: Connection, case_id: str) -> KnownCase | None:

@@ -224,25 +224,23 @@ def settle(connection: Connection, deadline: Deadline, fired: Step, event_id: in
     :param superseded: those that it stands for
     :raises TransitionError: one of them was settled already
     """
-    outcomes = {step.position: StepOutcome.SUPERSEDED for step in superseded} | {fired.position: StepOutcome.FIRED}
-    for position, outcome in outcomes.items():
-        settled = connection.execute(
-            sa.update(deadline_steps)
-            .where(
-                deadline_steps.c.deadline_id == deadline.id,
-                deadline_steps.c.position == position,
-                deadline_steps.c.outcome.is_(None),
-            )
-            .values(
-                outcome=outcome.value,
-                settled_at=sa.func.now(),
-                event_id=event_id if outcome is StepOutcome.FIRED else None,
-            )
+    positions = [fired.position, *(step.position for step in superseded)]
+    position = deadline_steps.c.position
+    settled = connection.execute(
+        sa.update(deadline_steps)
+        .where(
+            deadline_steps.c.deadline_id == deadline.id,
+            _among(position, positions),
+            deadline_steps.c.outcome.is_(None),
         )
-        if settled.rowcount != 1:
-            raise TransitionError(
-                f"Step {position} of deadline {deadline.id} was settled already: somebody else was first."
-            )
+        .values(
+            outcome=sa.case((position == fired.position, StepOutcome.FIRED.value), else_=StepOutcome.SUPERSEDED.value),
+            settled_at=sa.func.now(),
+            event_id=sa.case((position == fired.position, event_id)),
+        )
+    )
+    if settled.rowcount != len(positions):
+        raise TransitionError(f"A step of deadline {deadline.id} was settled already: somebody else was first.")
 
 
 def next_due_at(connection: Connection) -> datetime | None:
