@@ -11,29 +11,32 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.engine import Connection, Engine
 
 from notify.composing import Letter, compose
 from notify.domain.address import Address
 from notify.domain.digest import Entry, arrange
+from notify.domain.faults import faults_of
 from notify.domain.home import Home
 from notify.domain.kind import DIGEST, Kind
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency
 from notify.domain.routing import Addressed, Route, reroute
-from notify.exceptions import NotifyError, TemplateError
+from notify.exceptions import ConfigurationError, NotifyError, TemplateError
 from notify.rendering import mime
 from notify.rendering.library import library
 from notify.settings import HandOverSettings
 from notify.storage import deferred, events, outbox, people, preferences, schema, suppressions
-from notify.storage.deferred import PutAside
+from notify.storage.deferred import Batch, PutAside
 from notify.storage.engine import transaction
 from notify.storage.events import Arrival
 from notify.storage.outbox import NewMessage, Origin
@@ -60,7 +63,7 @@ class MergeResult:
     :param reasons: why, with how many each
     :param kept: looked at again, and waiting on
     :param elsewhere: people whom another run has at this moment
-    :param failed: people whose digest could not be made; what they have waits
+    :param failed: people for whom nothing could be moved, because something is wrong; what they have waits
     :param waiting: notifications that wait when the run ends
     :param next_at: when the next of them is looked at, ISO 8601
     :param stopped: why the run ended
@@ -98,7 +101,7 @@ class MergeResult:
 
 
 class MergeFailed(NotifyError):
-    """Some people's digests could not be made. What they have waits; the log names cause and template."""
+    """What some people have due could not be moved, and waits. The log names them, each with the cause."""
 
 
 @dataclass(slots=True)
@@ -123,7 +126,7 @@ class Merger:
     def run(self) -> MergeResult:
         """Move what is due until nothing is left.
 
-        :raises MergeFailed: somebody's digest could not be made; everybody else's was
+        :raises MergeFailed: something is wrong with somebody's record or digest; everybody else has theirs
         """
         return _Run(self).run()
 
@@ -139,7 +142,9 @@ class _Run:
         self.templates = library(plan.settings.templates)
         self.result = MergeResult()
         self.reasons: Counter[str] = Counter()
-        self.fault: NotifyError | None = None
+        self.fault = ""
+        #: How many people are still to be taken one by one, for with one of them something is wrong.
+        self.one_by_one = 0
         self.started = self.told = time.monotonic()
 
     def run(self) -> MergeResult:
@@ -153,12 +158,12 @@ class _Run:
             last = self._batch(last)
             self._tell()
         self._finish()
-        if self.fault is not None:
-            log.error("%s", self.result.summary)
+        if self.fault:
+            log.error("%s", self.result.summary)  # who raises returns nothing, and the others were served
             raise MergeFailed(
-                f"The digests of {self.result.failed} people could not be made; what they have waits. The first: "
-                f"{self.fault}"
-            ) from self.fault
+                f"What {self.result.failed} people have due could not be moved, and waits; everybody else has theirs. "
+                f"The first: {self.fault}"
+            )
         return self.result
 
     def _transaction(self) -> AbstractContextManager[Connection]:
@@ -170,21 +175,45 @@ class _Run:
 
         :returns: the last login that was looked at, None if there was nobody left
         """
-        with self._transaction() as connection:
-            taken = deferred.take(connection, after=after, people=self.plan.people, most=self.plan.notifications)
+        people = 1 if self.one_by_one else self.plan.people
+        taken = None
+        try:
+            with self._transaction() as connection:
+                taken = deferred.take(connection, after=after, people=people, most=self.plan.notifications)
+                if taken is None:
+                    return None
+                moves = _Moves(self, connection, deferred.read(connection, taken.logins))
+                moves.decide()
+                moves.store()
+        except (ConfigurationError, sa.exc.OperationalError, sa.exc.InterfaceError):
+            raise  # nothing is wrong with these people, and nothing right with any others
+        except Exception as error:
             if taken is None:
-                return None
-            moves = _Moves(self, connection, deferred.read(connection, taken.logins))
-            moves.decide()
-            moves.store()
+                raise
+            return self._again(after, taken, error)
+        self.one_by_one = max(0, self.one_by_one - 1)
         moves.count(self.result, self.reasons)
-        self.result.people += len(taken.logins)
         self.result.elsewhere += taken.elsewhere
         return taken.last
 
-    def failed(self, login: str, error: NotifyError) -> None:
-        log.error("The digest of %s could not be made; what they have waits. %s", login, error)
-        self.fault = self.fault or error
+    def _again(self, after: str, taken: Batch, error: Exception) -> str:
+        """Go back to the beginning of a batch that could not be moved, and take its people one by one.
+
+        :returns: where to go on; behind the person with whom something is wrong, once it is known who that is
+        """
+        if taken.size > 1:
+            self.one_by_one = taken.size
+            return after
+        self.one_by_one = max(0, self.one_by_one - 1)
+        self.result.people += 1
+        self.failed(taken.last, error)
+        return taken.last
+
+    def failed(self, login: str, error: Exception) -> None:
+        """Note that nothing could be moved for somebody."""
+        cause = f"{login}: {_cause(error)}"
+        log.error("What is due could not be moved, and waits, of %s", cause)
+        self.fault = self.fault or cause
         self.result.failed += 1
 
     def _tell(self) -> None:
@@ -200,6 +229,13 @@ class _Run:
         self.result.reasons = dict(self.reasons)
         self.result.closed = self.reasons.total()
         self.result.seconds = round(time.monotonic() - self.started, 3)
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong, for the log: without the values that were read."""
+    if isinstance(error, ValidationError):
+        return "; ".join(map(str, faults_of(error, Person)))
+    return str(error) if isinstance(error, NotifyError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(slots=True)
@@ -226,6 +262,7 @@ class _Moves:
         self.items = items
         self.now = outbox.now(connection)
         self.moves: list[_Move] = []
+        self.told: set[tuple[int, str]] = set()
         self.arrivals: list[Arrival] = []
         self.kept: list[tuple[int, datetime]] = []
 
@@ -238,8 +275,15 @@ class _Moves:
         self.wanted = preferences.find(self.connection, logins)
         addresses = (person.email.lower() for person in self.people.values() if person.email)
         self.unwanted = suppressions.among(self.connection, list(addresses))
+        self.duplicates = events.told(self.connection, self._addressed())
         for login, items in groupby(self.items, key=lambda item: item.login):
             self._decide(self.people[login], list(items))
+
+    def _addressed(self) -> Iterator[tuple[int, int, str]]:
+        """Each notification with its event and the address that it would go to by now."""
+        for item in self.items:
+            if email := self.people[item.login].email:
+                yield item.notification_id, item.event_id, email
 
     def _decide(self, person: Person, items: Sequence[PutAside]) -> None:
         routes = self._routes(person, items)
@@ -262,7 +306,15 @@ class _Moves:
         )
         kinds = {item.kind for item in items}
         wishes = {kind: self._kind(kind).wish(said.get(kind), said.get(ANY_KIND)) for kind in kinds}
-        return [reroute(recipient, wishes[item.kind], zone, item.due_at, self.now) for item in items]
+        twice = replace(recipient, duplicate=True)
+        return [
+            reroute(twice if self._is_told(person, item) else recipient, wishes[item.kind], zone, item.due_at, self.now)
+            for item in items
+        ]
+
+    def _is_told(self, person: Person, item: PutAside) -> bool:
+        """Whether the address that it would go to was told of its event, before or in this batch."""
+        return item.notification_id in self.duplicates or (item.event_id, (person.email or "").lower()) in self.told
 
     def _kind(self, name: str) -> Kind:
         """A kind, also one that is no longer registered: then what waits just goes its way."""
@@ -281,6 +333,7 @@ class _Moves:
             self.run.failed(person.login, error)
             return False
         self.moves.append(move)
+        self.told.update((item.event_id, move.address.key) for item in items)
         return True
 
     def _digest(self, move: _Move) -> None:
@@ -330,6 +383,7 @@ class _Moves:
     def count(self, result: MergeResult, reasons: Counter[str]) -> None:
         """Add up what was committed."""
         digests = [move for move in self.moves if move.digest]
+        result.people += len({item.login for item in self.items})
         result.moved += len(self.moves) - len(digests)
         result.digests += len(digests)
         result.in_digests += sum(len(move.items) for move in digests)

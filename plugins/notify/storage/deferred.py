@@ -19,6 +19,7 @@ class PutAside:
     """
 
     notification_id: int
+    event_id: int
     login: str
     kind: str
     due_at: datetime
@@ -48,6 +49,11 @@ class Batch:
     last: str
     elsewhere: int
 
+    @property
+    def size(self) -> int:
+        """How many people were looked at."""
+        return len(self.logins) + self.elsewhere
+
 
 # Along the index, from one login to the next: memory and time of a batch do not depend on how much waits in all.
 _DUE = sa.text("""
@@ -63,8 +69,9 @@ _TAKE = sa.text("""
 """)
 
 _READ = sa.text("""
-    select d.notification_id, d.login, d.kind, d.due_at, e.occurred_at, n.language, n.subject, n.summary, n.content_id,
-           n.content_fields, octet_length(c.body) as content_size, e.case_id, e.case_title, e.case_url, e.process
+    select d.notification_id, n.event_id, d.login, d.kind, d.due_at, e.occurred_at, n.language, n.subject, n.summary,
+           n.content_id, n.content_fields, octet_length(c.body) as content_size,
+           e.case_id, e.case_title, e.case_url, e.process
     from notify.deferred d
     join notify.notifications n on n.id = d.notification_id
     join notify.events e on e.id = n.event_id

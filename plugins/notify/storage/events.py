@@ -173,6 +173,37 @@ def _notification_row(one: NewNotification, position: int) -> dict[str, object]:
 
 # --- What waits finds its home ---------------------------------------------------------------------------------------
 
+# In the order given, which is the same in all runs.
+_LOCK_ADDRESSES = sa.text("""
+    select count(pg_advisory_xact_lock(hashtextextended('address:' || address, 0)))
+    from unnest(cast(:addresses as text[])) as a (address)
+""")
+_TOLD = sa.text("""
+    select w.id from unnest(cast(:ids as bigint[]), cast(:events as bigint[]), cast(:addresses as text[]))
+        as w (id, event_id, address)
+    where exists (
+        select from notify.notifications n
+        where n.event_id = w.event_id and lower(n.address) = lower(w.address) and n.home in ('mail', 'digest')
+    )
+""")
+
+
+def told(connection: Connection, waiting: Iterable[tuple[int, int, str]]) -> set[int]:
+    """Which notifications are of an event that their address was told of already.
+
+    Two people may have one address by now, and had two when the event was published. Until the transaction ends,
+    nobody else finds this out for the same addresses: of two runs that have one of these people each, one waits.
+
+    :param waiting: of each, its number, that of its event, and the address that it would go to by now
+    :returns: their numbers
+    """
+    given = list(waiting)
+    if not given:
+        return set()
+    ids, numbers, addresses = (list(column) for column in zip(*given, strict=True))
+    connection.execute(_LOCK_ADDRESSES, {"addresses": sorted({address.lower() for _, _, address in given})})
+    return set(connection.scalars(_TOLD, {"ids": ids, "events": numbers, "addresses": addresses}))
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

@@ -397,6 +397,12 @@ notifications = Table(
     Index("notifications_message_id_idx", "message_id", postgresql_where=text("message_id is not null")),
     Index("notifications_content_id_idx", "content_id", postgresql_where=text("content_id is not null")),
     Index("notifications_person_idx", "login", "routed_at"),
+    Index(
+        "notifications_told_idx",
+        "event_id",
+        func.lower(text("address")),
+        postgresql_where=text("home in ('mail','digest')"),
+    ),
 )
 
 #: What is put aside, until its person's time; a row for each notification that waits.

@@ -293,6 +293,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("message_id is not null"),
     )
     op.create_index("notifications_person_idx", "notifications", ["login", "routed_at"], unique=False, schema=SCHEMA)
+    op.create_index(
+        "notifications_told_idx",
+        "notifications",
+        ["event_id", sa.literal_column("lower(address)")],
+        unique=False,
+        schema=SCHEMA,
+        postgresql_where=sa.text("home in ('mail','digest')"),
+    )
     op.create_table(
         "deferred",
         sa.Column("notification_id", sa.BigInteger(), autoincrement=False, nullable=False),
