@@ -14,7 +14,7 @@ from benchmarks.bench import Bench
 from benchmarks.copying import copy_seconds
 from benchmarks.filling import Waiting, put_aside, settings, verify
 from benchmarks.processes import Team, run
-from benchmarks.profiles import shares
+from benchmarks.profiles import hottest, shares
 from benchmarks.server import vacuum
 from notify.merge import Merger
 from notify.storage import balance
@@ -165,4 +165,4 @@ def _profile(bench: Bench) -> None:
     """Where the time goes; the profiler makes Python slower, so these are shares and no seconds."""
     with bench.server.database(_WORKED_ON, _FILLED) as url:
         report = run(JOB, url=url, profile=True).reports[0]
-    bench.results.add(SUITE, "shares_of_time", shares(report, _PARTS))
+    bench.results.profiles[SUITE] = {"parts": shares(report, _PARTS), "hottest": hottest(report)}

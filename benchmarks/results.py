@@ -25,6 +25,7 @@ class Results:
 
     :param quick: whether a tenth of the work was done
     :param repeat: how often each was measured; the best counts
+    :param profiles: of a suite, the shares of the whole time, 0 to 1: by part, and of the hottest functions themselves
     :param server: facts of the database, see :meth:`benchmarks.server.Server.facts`
     """
 
@@ -32,6 +33,7 @@ class Results:
     repeat: int
     server: Mapping[str, str]
     figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    profiles: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     goals: dict[str, dict[str, Any]] = field(default_factory=dict)
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -59,6 +61,8 @@ class Results:
             for suite, figures in self.figures.items()
             for name, figure in figures.items()
         ]
+        for suite, profile in self.profiles.items():
+            lines += [f"{suite}: time: {part} {share:.1%}" for part, share in profile["parts"].items()]
         lines += [f"{name}: {value}" for name, value in self.ratios.items()]
         lines += [
             f"goal {name}: {'met' if goal['met'] else 'MISSED'} {_told(goal)}" for name, goal in self.goals.items()
@@ -79,6 +83,7 @@ class Results:
             "goals": self.goals,
             "ratios": self.ratios,
             "figures": self.figures,
+            "profiles": self.profiles,
         }
 
     def _machine(self) -> dict[str, Any]:

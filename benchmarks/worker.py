@@ -27,9 +27,6 @@ from notify.storage.engine import engine_for
 #: Between two looks at the memory, in seconds.
 EVERY = 0.1
 
-#: Lines of a profile.
-HOTTEST = 25
-
 
 class Memory:
     """The resident memory of this process while something runs."""
@@ -98,12 +95,11 @@ def _measured(work: Callable[[], Any]) -> dict[str, Any]:
 def _profiled(work: Callable[[], Any]) -> dict[str, Any]:
     profile = cProfile.Profile()
     done = profile.runcall(work)
-    found = pstats.Stats(profile, stream=sys.stderr)
+    found = pstats.Stats(profile)
     functions = {
         f"{path}:{name}": {"calls": calls, "own_seconds": own, "seconds": total}
         for (path, _, name), (_, calls, own, total, _) in found.stats.items()  # type: ignore[attr-defined]  # unknown to its types
     }
-    found.sort_stats("tottime").print_stats(HOTTEST)
     return {"done": done, "seconds": round(found.total_tt, 3), "functions": functions}  # type: ignore[attr-defined]  # as above
 
 
