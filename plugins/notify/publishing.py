@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from notify.composing import Letter, compose, subject_of
 from notify.domain.address import CONTROL, parse_address
+from notify.domain.deadline import DEADLINE_KEY
 from notify.domain.event import Case, EventDraft, read_event
 from notify.domain.home import Home
 from notify.domain.kind import CASE_RECEIVED, Kind
@@ -128,16 +129,21 @@ def publish_event(
     settings: HandOverSettings,
     *,
     origin: Origin | None = None,
+    by_reminders: bool = False,
 ) -> Published:
     """Check, route, render and store an event, in the caller's transaction.
 
     :param connection: of the outbox database; nothing is committed here
     :param fields: see :class:`notify.domain.event.EventDraft`
+    :param by_reminders: whether its key may be one of those by which no deadline is told twice
     :raises InvalidEvent: something is wrong with it; the error names every fault
     :raises SchemaError: the database is not ready
     """
     schema.require(connection)
     draft, faults = read_event(fields)
+    if not by_reminders and (draft.idempotency_key or "").startswith(DEADLINE_KEY):
+        problem = f"begins with {DEADLINE_KEY!r}, which marks the events that Reminders publishes; choose another"
+        faults.append(Fault("idempotency_key", problem))
     if draft.idempotency_key and not faults:
         found = events.find_by_key(connection, draft.idempotency_key)
         if found:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from notify.domain.deadline import OWNER, ROLES, SUPERVISOR, Closed, Deadline, DeadlineType, Decision, Step, decide
+from notify.domain.deadline import (
+    DEADLINE_KEY,
+    OWNER,
+    ROLES,
+    SUPERVISOR,
+    Closed,
+    Deadline,
+    DeadlineType,
+    Decision,
+    Step,
+    decide,
+)
 from notify.domain.home import Reason
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
 from notify.domain.person import Person
@@ -29,7 +40,7 @@ log = logging.getLogger(__name__)
 
 #: Deadlines of one transaction: enough to share its commit, few enough that producers who tell of one of their cases
 #: soon have their turn.
-BATCH = 100
+BATCH = 25
 
 #: Failures named in the error of a run; the log has them all.
 SHOWN = 10
@@ -266,15 +277,10 @@ class _One:
                 "note": deadline.note,
             },
             "occurred_at": self.batch.now,
-            "idempotency_key": f"deadline:{deadline.id}:{step.position}",
+            "idempotency_key": f"{DEADLINE_KEY}{deadline.id}:{step.position}",
         }
-        published = publish_event(self.connection, fields, self.batch.plan.settings, origin=self.batch.plan.origin)
-        if published.duplicate:  # an event of ours is stored with its step's outcome, or not at all
-            raise NotifyError(
-                f"Somebody published event {published.event_id} under the key {fields['idempotency_key']!r}, which is "
-                "ours; nobody can be told of this step. Let producers choose other keys, and set the deadline anew."
-            )
-        return published
+        plan = self.batch.plan
+        return publish_event(self.connection, fields, plan.settings, origin=plan.origin, by_reminders=True)
 
     def _count(self, deadline: Deadline, decision: Decision, published: Published) -> None:
         assert decision.fire is not None

@@ -360,7 +360,7 @@ WARSAW_OFFICE = {
     [
         ({}, WorkingCalendar("office", ZoneInfo("UTC"))),
         (WARSAW_OFFICE, WorkingCalendar("office", WARSAW, frozenset({1, 2, 3}), time(8), time(16), "PL")),
-        ({"country": "SK"}, WorkingCalendar("office", ZoneInfo("UTC"), country="SK")),
+        ({"country": "SK"}, WorkingCalendar("office", ZoneInfo("Europe/Bratislava"), country="SK")),
         ({"hours": " 7:30 – 15:30"}, WorkingCalendar("office", ZoneInfo("UTC"), start=time(7, 30), end=time(15, 30))),
         (
             {"country": "DE", "subdivision": "BY", "timezone": "Europe/Berlin"},
@@ -434,3 +434,11 @@ def test_a_broken_variable(text: str, problem: str) -> None:
     assert message.startswith(f"The Variable notify_calendars cannot be used: {problem}")
     example = message.partition("for example, ")[2].removesuffix(" (Admin → Variables).")
     assert calendar_named("warsaw", example, "UTC").zone == WARSAW
+
+
+@pytest.mark.parametrize(
+    ("country", "zone"), [("PL", "Europe/Warsaw"), ("DE", "Europe/Berlin"), ("JP", "Asia/Tokyo"), ("US", "UTC")]
+)
+def test_zone_of_a_country(country: str, zone: str) -> None:
+    """A country whose clocks all agree has its own time; one with several has the time that is set."""
+    assert calendar_named(country, "", "UTC").zone == ZoneInfo(zone)

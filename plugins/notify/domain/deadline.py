@@ -36,6 +36,9 @@ OWNER = "@owner"
 SUPERVISOR = "@supervisor"
 ROLES = frozenset({OWNER, SUPERVISOR})
 
+#: How the idempotency keys of the events begin that tell of deadlines: nobody else can take them, and so swallow one.
+DEADLINE_KEY = "deadline:"
+
 #: All terms of a case, whatever their stage.
 ANY_STAGE = "*"
 

@@ -40,6 +40,10 @@ _DAY = timedelta(days=1)
 _SEARCHED = 366
 
 
+#: Clocks that agree at both agree all the year.
+_SUMMER_AND_WINTER = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
+
+
 @dataclass(frozen=True, slots=True)
 class WorkingCalendar:
     """When is worked somewhere.
@@ -218,7 +222,7 @@ def calendar_named(name: str, text: str, timezone: str) -> WorkingCalendar:
 
     :param name: e.g. ``warsaw``; or ``PL``: from Monday to Friday, 09:00 to 17:00, other than on public holidays
     :param text: what the Variable ``notify_calendars`` says, see :func:`read_calendars`
-    :param timezone: IANA name, of calendars that name none
+    :param timezone: IANA name, of calendars that name none, and of countries whose clocks differ
     :raises ConfigurationError: the Variable cannot be read
     :raises ValueError: there is no such calendar; the message says which ones there are
     """
@@ -226,7 +230,7 @@ def calendar_named(name: str, text: str, timezone: str) -> WorkingCalendar:
     if name in own:
         return own[name]
     if _is_country(name):
-        return WorkingCalendar(name, ZoneInfo(timezone), country=name)
+        return WorkingCalendar(name, _zone(name, timezone), country=name)
     names = ", ".join([*sorted(own), "and countries by their ISO 3166 code, such as PL"])
     raise ValueError(f"there is no calendar {name!r}; there are {names}")
 
@@ -255,8 +259,17 @@ def read_calendars(text: str, timezone: str) -> Mapping[str, WorkingCalendar]:
 
 
 def _calendar(name: str, given: _OwnCalendar, timezone: str) -> WorkingCalendar:
-    zone = ZoneInfo(given.timezone or timezone)
+    zone = ZoneInfo(given.timezone) if given.timezone else _zone(given.country, timezone)
     return WorkingCalendar(name, zone, given.weekdays, *given.hours, given.country, given.subdivision)
+
+
+def _zone(country: str | None, otherwise: str) -> ZoneInfo:
+    """The zone of a country in which all clocks show the same time; that other one where there is none."""
+    from babel.core import get_global
+
+    zones = [ZoneInfo(name) for name in get_global("territory_zones").get(country or "", ())]
+    times = {tuple(moment.astimezone(zone).utcoffset() for moment in _SUMMER_AND_WINTER) for zone in zones}
+    return zones[0] if len(times) == 1 else ZoneInfo(otherwise)
 
 
 def _is_country(code: str) -> bool:
