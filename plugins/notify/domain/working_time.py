@@ -39,8 +39,7 @@ _DAY = timedelta(days=1)
 #: So many days in a row are searched for one that is worked.
 _SEARCHED = 366
 
-
-#: Clocks that agree at both agree all the year.
+#: Clocks that agree at both agree all the year, but for days around a change.
 _SUMMER_AND_WINTER = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
 
 
