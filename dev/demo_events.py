@@ -36,7 +36,7 @@ WAITING = "waiting"
 
 def people(now: datetime) -> list[dict[str, Any]]:
     """The people, their times so chosen that nothing which happens now becomes due while the demo runs."""
-    zone = "Europe/Prague" if now.minute < 40 else "Asia/Kolkata"  # the latter's full hours are half an hour later
+    zone = calm_zone(now)
     there = now.astimezone(ZoneInfo(zone)) + timedelta(hours=12)
     hour = f"{there:%H}:00"
     return [
@@ -55,6 +55,11 @@ def people(now: datetime) -> list[dict[str, Any]]:
         _person("ivan", "Ivan Inactive", active=False),
         _person("sven", "Sven Supervisor", groups="team"),
     ]
+
+
+def calm_zone(now: datetime) -> str:
+    """A zone whose next full hour is more than a quarter of an hour away."""
+    return "Europe/Prague" if now.minute < 40 else "Asia/Kolkata"  # the latter's full hours are half an hour later
 
 
 def _person(login: str, name: str, timezone: str = "Europe/Prague", **fields: Any) -> dict[str, Any]:

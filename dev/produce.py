@@ -1,12 +1,12 @@
-"""Hand over people, events, deadlines and reminders, as a program of a user would: ``python -m dev.produce``.
+"""Hand over people, events, deadlines and preferences, as a program of a user would: ``python -m dev.produce``.
 
 Run inside Airflow's environment. It reads a request (JSON) from stdin:
 
 * ``people``: a file for ``python -m notify people import``, or null;
-* ``calls``: a list of ``{"publish": {…}}``, ``{"set_deadline": {…}}`` and ``{"set_reminder": {…}}`` with the arguments
-  of these functions of ours. ``"PT3H ago"`` is a time three hours ago.
+* ``calls``: a list of ``{"publish": {…}}``, ``{"set_deadline": {…}}``, ``{"set_reminder": {…}}`` and
+  ``{"set_preference": {…}}`` with the arguments of these functions of ours. ``"PT3H ago"`` is a time three hours ago.
 
-It prints, in JSON, a number for each call: the event's or the deadline's. All of it is one transaction.
+It prints, in JSON, a number for each call: the event's, the deadline's, or 0. All of it is one transaction.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from notify import settings
 from notify.cli.people import SOURCE, read_people
 from notify.deadlines import set_deadline, set_reminder
 from notify.exceptions import NotifyError
+from notify.preferences import set_preference
 from notify.publishing import publish
 from notify.settings import HandOverSettings
 from notify.storage import people
@@ -71,6 +72,9 @@ def produce(request: Mapping[str, Any]) -> list[int]:
 
 
 def _call(connection: Connection, known: HandOverSettings, name: str, arguments: Mapping[str, Any]) -> int:
+    if name == "set_preference":
+        set_preference(connection=connection, settings=known, **arguments)
+        return 0
     if name == "set_reminder":
         return set_reminder(connection=connection, **arguments).id
     if name == "set_deadline":

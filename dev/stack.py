@@ -193,11 +193,11 @@ class Stack:
         self.client.set_variable(key, value)
 
     def produce(self, calls: Sequence[Mapping[str, Any]], people: Path | None = None) -> list[int]:
-        """Hand over events, deadlines and reminders, as a program of a user does; see :mod:`dev.produce`.
+        """Hand over people, events, deadlines and preferences, as a program of a user does; see :mod:`dev.produce`.
 
         :param calls: in their order, e.g. ``{"publish": {"kind": …}}``
         :param people: a file of people to import first
-        :return: for each call the number of its event or deadline
+        :return: for each call the number of its event or deadline, or 0
         """
         request = json.dumps({"people": str(people) if people else None, "calls": list(calls)})
         numbers = json.loads(self.program("The events cannot be handed over", ["-m", "dev.produce"], request))

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dev.ports import free_ports
@@ -15,6 +16,9 @@ from dev.stack import Stack
 # Tests start the jobs themselves; by the clock these would run once a year.
 NEVER = "0 0 1 1 *"
 SCHEDULES = ("notifications", "user_notifications", "reminders", "delivery_reports")
+
+# DAGs of a user, beside ours.
+PRODUCERS = {"producers": Path(__file__).parent / "dags"}
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +30,22 @@ def stack() -> Iterator[Stack]:
     # one where root runs the tests.
     with (
         tempfile.TemporaryDirectory(prefix="airflow-notify-test-") as home,
-        Stack(Path(home), port=port, mail_port=mail_port, variables=variables, report=_report) as running,
+        Stack(
+            Path(home), port=port, mail_port=mail_port, more_dags=PRODUCERS, variables=variables, report=_report
+        ) as running,
     ):
         yield running
+
+
+@pytest.fixture
+def empty(stack: Stack) -> None:
+    """No limit, and an outbox that knows nobody and nothing: what a run says it did is what the test has made it do."""
+    stack.set_pool("smtp_default", -1)
+    with psycopg.connect(stack.outbox_conninfo) as outbox:
+        outbox.execute(
+            "truncate notify.messages, notify.contents, notify.events, notify.deadlines, notify.cases, "
+            "notify.people, notify.groups, notify.suppressions cascade"
+        )
 
 
 @pytest.fixture

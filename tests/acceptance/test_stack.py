@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import shlex
 import signal
 import smtplib
 import socket
@@ -22,6 +21,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
+from dev import samples
 from dev.catcher import Catcher
 from dev.demo import Expected
 from dev.errors import StackError
@@ -29,6 +29,7 @@ from dev.ports import HOST, free_ports
 from dev.processes import ProcessTree, is_alive
 from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment
 from dev.stack import Stack
+from tests.acceptance.observing import in_a_shell
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -46,13 +47,6 @@ def services(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
-
-
-def in_a_shell(home: Path, commands: str) -> str:
-    """What commands print in a person's shell that has read the stack's file, and nothing else of it."""
-    env = {"PATH": os.defpath, "HOME": str(home)}
-    script = f". {shlex.quote(str(home / 'env'))} && {commands}"
-    return subprocess.run(["sh", "-c", script], cwd="/", env=env, capture_output=True, text=True, check=True).stdout
 
 
 def postgres_pid(home: Path) -> int:
@@ -322,7 +316,7 @@ def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_m
 
 
 def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_running(home):
-    """The process behind `make up`, beside the Airflow of the other tests: URL, login, a mail, a clean end."""
+    """The process behind `make up`, beside the Airflow of the other tests: URL, login, mails, a clean end."""
     port, mail_port = free_ports(2)
     env = {**os.environ, "PORT": str(port), "MAIL_PORT": str(mail_port), "AIRFLOW_HOME": str(home)}
     command = [sys.executable, "-m", "dev.up"]
@@ -333,6 +327,7 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
             if "Running; Ctrl-C stops everything" in line:
                 break
         listed = in_a_shell(home, "python -m notify messages list && airflow version")
+        told = in_a_shell(home, f"python -m notify explain --person {samples.SOMEBODY} && python -m notify check")
         leader = json.loads((home / "stack" / "airflow.json").read_text())["pid"]
         pids = [leader, *(child.pid for child in psutil.Process(leader).children(recursive=True))]
         pids.append(postgres_pid(home))
@@ -342,7 +337,13 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
     password = json.loads((home / PASSWORDS).read_text())["admin"]
     for promised in (f"http://localhost:{port}", f"admin / {password}", str(home / "mail"), "you@example.com"):
         assert promised in printed
-    assert len(list((home / "mail" / "new").iterdir())) == 1
     assert "It works: your first message has arrived" in listed
+    assert len(list((home / "mail" / "new").iterdir())) == 1 + 8
+    for sample in ("case_received", "digest of ", "reminder", "deadline_exceeded", "deadline_escalated"):
+        assert sample in printed
+    assert "waiting until" in told
+    assert "The balance is even." in told
     assert len(pids) > 6
     assert [pid for pid in pids if runs(pid)] == []
+    with services(a_stack(home)) as again:
+        assert not samples.are_wanted(again)
