@@ -260,7 +260,7 @@ class EventsDemo:
             deadline = row["deadline_id"]
             story = self.stories[("deadline", deadline) if deadline else ("event", row["event_id"])]
             arrived = [mail for mail in mails if row["message_id"] and mail.message_id == row["message_id"]]
-            found = _found(row, arrived, STORIES[story].words)
+            found = found_of(row, arrived, STORIES[story].words)
             yield Notification(story, row["person"], found, arrived[0] if arrived else None)
 
     def _compare(self, found: Sequence[Notification], mails: Sequence[Mail]) -> None:
@@ -301,8 +301,13 @@ class EventsDemo:
             self.wrong.append(f"{what}: promised {promised}, found {found}")
 
 
-def _found(row: Mapping[str, Any], arrived: Sequence[Mail], words: str) -> str:
-    """What became of a notification, or what is wrong with it."""
+def found_of(row: Mapping[str, Any], arrived: Sequence[Mail], words: str) -> str:
+    """What became of a notification, or what is wrong with it.
+
+    :param row: its home, the reason why there is no mail, and the address that it went to
+    :param arrived: the mails with its message's Message-ID; it ought to be one
+    :param words: what must stand in it
+    """
     home = str(row["home"])
     if home not in {MAIL, DIGEST}:
         return str(row["reason"] or home)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -32,9 +33,9 @@ HEAD = ("to", "what", "subject", "file")
 
 _NEW = "select not exists (select from notify.events) and not exists (select from notify.people)"
 
-_WHAT = """
-    select m.message_id, m.kind, count(n.id) from notify.messages m
-    join notify.notifications n on n.message_id = m.id group by m.id
+_WHAT = b"""
+    select m.message_id, m.kind || case when count(*) > 1 then ' of ' || count(*) else '' end
+    from notify.messages m join notify.notifications n on n.message_id = m.id group by m.id
 """
 
 _WAITING = "select count(*), min(due_at) from notify.deferred"
@@ -53,14 +54,14 @@ def bring(stack: Stack, steps: Steps) -> None:
     """
     begin = time.monotonic()
     steps("Bringing sample people, cases and events; then runs of UserNotifications, Reminders and Notifications")
-    before = {mail.path for mail in stack.mail()}
     stack.produce(json.loads(EVENTS.read_text(encoding="utf-8")), PEOPLE)
-    run_jobs(stack)
-    arrived = [mail for mail in stack.mail() if mail.path not in before]
-    steps(f"{len(arrived)} mails arrived, {time.monotonic() - begin:.1f} seconds after the samples' hand-over began:")
+    runs = run_jobs(stack)
     with psycopg.connect(stack.outbox_conninfo) as outbox:
-        say(_who_got_what(stack, outbox, arrived))
-        say(_where_next(stack, outbox))
+        # A run by the clock may have been at the queue, and ours left it to that one.
+        arrived = [(stack.wait_for_mail(message_id), what) for message_id, what in outbox.execute(_WHAT)]
+        steps(f"{len(arrived)} mails arrived, {time.monotonic() - begin:.1f} seconds after their hand-over began:")
+        say(_who_got_what(arrived, stack.catcher.maildir.path))
+        say(_where_next(stack, outbox, runs))
 
 
 def run_jobs(stack: Stack) -> dict[str, str]:
@@ -75,31 +76,21 @@ def run_jobs(stack: Stack) -> dict[str, str]:
     return {**runs, last: stack.run(last)}
 
 
-def _who_got_what(stack: Stack, outbox: psycopg.Connection[Any], arrived: Sequence[Mail]) -> str:
-    kinds = {message_id: (kind, count) for message_id, kind, count in outbox.execute(_WHAT)}
-    folder = stack.catcher.maildir.path
+def _who_got_what(arrived: Sequence[tuple[Mail, str]], folder: Path) -> str:
     rows = [
-        (
-            ", ".join(mail.recipients),
-            _what(*kinds.get(mail.message_id, ("", 1))),
-            short(mail.subject, 60),
-            str(mail.path.relative_to(folder)),
-        )
-        for mail in sorted(arrived, key=lambda mail: mail.recipients)
+        (", ".join(mail.recipients), what, short(mail.subject, 60), str(mail.path.relative_to(folder)))
+        for mail, what in arrived
     ]
-    return table(HEAD, rows)
+    return table(HEAD, sorted(rows))
 
 
-def _what(kind: str, count: int) -> str:
-    return f"digest of {count}" if count > 1 else kind
-
-
-def _where_next(stack: Stack, outbox: psycopg.Connection[Any]) -> str:
+def _where_next(stack: Stack, outbox: psycopg.Connection[Any], runs: Mapping[str, str]) -> str:
     waiting, due_at = _row(outbox, _WAITING)
-    waits = f"; {waiting} notifications wait, the first until {due_at:%Y-%m-%d %H:%M}Z" if waiting else ""
+    waits = f"{waiting} notifications, the first of them until {due_at:%Y-%m-%d %H:%M}Z" if waiting else "nothing"
     return f"""
-  Why       python -m notify explain --person {SOMEBODY}      (in a shell that has read the file above)
-  Numbers   {stack.url}/dags/UserNotifications: a run's XCom tells what it did{waits}
+  Waiting   {waits}
+  Why       python -m notify explain --person {SOMEBODY}      (in a shell, as above)
+  Numbers   {stack.url}/dags/UserNotifications/runs/{runs["UserNotifications"]}: the task's XCom
 """
 
 

@@ -24,6 +24,7 @@ import sqlalchemy
 from dev import samples
 from dev.catcher import Catcher
 from dev.demo import Expected
+from dev.demo_events import found_of
 from dev.errors import StackError
 from dev.ports import HOST, free_ports
 from dev.processes import ProcessTree, is_alive
@@ -282,6 +283,26 @@ def test_the_demo_sees_what_is_missing_doubled_or_misdirected(tmp_path, copies, 
         catcher.maildir.add(b"".join(f"X-Envelope-To: {each}\r\n".encode() for each in recipients) + b"\r\nHi")
     expected = Expected(1, "<1@example.com>", ("a@example.com", "b@example.com"), NOW, arrived=catcher.maildir.mails())
     assert expected.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("copies", "recipients", "words", "verdict"),
+    [
+        (1, ["a@example.com"], "the news", "digest"),
+        (0, [], "", "digest, MISSING"),
+        (2, ["a@example.com"], "the news", "digest, 2 TIMES"),
+        (1, ["a@example.com", "b@example.com"], "the news", "digest, OTHER RECIPIENTS"),
+        (1, ["a@example.com"], "old news", "digest, NOT IN IT"),
+    ],
+)
+def test_the_demo_sees_what_is_wrong_with_a_digest(tmp_path, copies, recipients, words, verdict):
+    """A digest that is missing, doubled, misdirected, or does not tell of the event, is no digest to the demo."""
+    catcher = Catcher(tmp_path, free_ports(1)[0])
+    for _ in range(copies):
+        envelope = "".join(f"X-Envelope-To: {each}\n" for each in recipients)
+        catcher.maildir.add(f"{envelope}Subject: Digest\n\nHere is {words}.\n".encode())
+    row = {"home": "digest", "reason": None, "address": "a@example.com"}
+    assert found_of(row, catcher.maildir.mails(), "the news") == verdict
 
 
 # --- Airflow's database ---------------------------------------------------------------------------------------
