@@ -134,8 +134,7 @@ def _figure(team: Team, waiting: Waiting) -> dict[str, Any]:
         "seconds": round(team.seconds, 3),
         "notifications_per_second": round(waiting.total / team.seconds),
         "digests_per_second": round(digests / team.seconds, 1),
-        "python_cpu_seconds": round(team.total("python_cpu_seconds"), 3),
-        "statement_seconds": round(team.total("statement_seconds"), 3),
+        **team.times(),
         "statements": team.reports[0]["statements"],
         **{f"rss_{when}_mb": team.most(f"rss_{when}_mb") for when in ("start", "tenth", "end", "peak", "growth")},
     }

@@ -26,9 +26,14 @@ class Team:
     seconds: float
     reports: list[Report]
 
-    def total(self, field: str) -> float:
-        """The sum of a field over all of them."""
-        return float(sum(report[field] for report in self.reports))
+    def times(self) -> dict[str, float]:
+        """Where the time went, in seconds of all of them together.
+
+        What Python and the database's processes computed does not depend on what else the machine has to do; how long
+        statements and commits were waited for does.
+        """
+        names = ("python_cpu_seconds", "database_cpu_seconds", "statement_seconds")
+        return {name: round(sum(report[name] for report in self.reports), 3) for name in names}
 
     def most(self, field: str) -> float:
         """The largest value of a field among them."""

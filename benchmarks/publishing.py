@@ -81,8 +81,7 @@ def _publish(bench: Bench, url: str, load: _Load) -> float:
         "seconds": round(team.seconds, 3),
         "events_per_second": round(load.events / team.seconds, 1),
         "notifications_per_second": round(rate),
-        "python_cpu_seconds": team.total("python_cpu_seconds"),
-        "statement_seconds": team.total("statement_seconds"),
+        **team.times(),
         "all_seconds": seconds,
     }
     bench.results.add(SUITE, load.name, figure)

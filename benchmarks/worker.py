@@ -19,6 +19,8 @@ from importlib import import_module
 from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from benchmarks.results import MB
 from benchmarks.statements import StatementClock
@@ -71,23 +73,33 @@ def main() -> None:
     arguments = json.loads(options.arguments)
     module, _, name = options.job.partition(":")
     work = getattr(import_module(module), name)(**arguments)
-    statements = StatementClock(engine_for(arguments["url"]))
+    engine = engine_for(arguments["url"])
+    backend = _backend(engine)
+    statements = StatementClock(engine)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    report = _profiled(work) if options.profile else _measured(work)
+    report = _profiled(work) if options.profile else _measured(work, backend)
     sys.stdout.write(json.dumps(report | statements.report()) + "\n")
 
 
-def _measured(work: Callable[[], Any]) -> dict[str, Any]:
+def _backend(engine: Engine) -> psutil.Process:
+    """The database's process that serves our connection; the pool hands out the same one from now on."""
+    with engine.connect() as connection:
+        return psutil.Process(connection.scalar(sa.text("select pg_backend_pid()")))
+
+
+def _measured(work: Callable[[], Any], backend: psutil.Process) -> dict[str, Any]:
     with Memory() as memory:
-        began, cpu = time.perf_counter(), time.process_time()
+        began, cpu, database = time.perf_counter(), time.process_time(), sum(backend.cpu_times()[:2])
         done = work()
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+        database_seconds = sum(backend.cpu_times()[:2]) - database
     return {
         "done": done,
         "seconds": round(seconds, 3),
         "python_cpu_seconds": round(cpu_seconds, 3),
+        "database_cpu_seconds": round(database_seconds, 3),
         **memory.report(),
     }
 
