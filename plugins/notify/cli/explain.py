@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy.engine import Connection
 
 from notify.cli.database import connect
@@ -20,7 +21,18 @@ from notify.storage.explanation import Direct, Told
 #: How far back a person's story goes, unless somebody asks for more.
 USUAL = "P7D"
 
-_SINCE: TypeAdapter[datetime | timedelta] = TypeAdapter(AwareDatetime | timedelta)
+#: The longest time back; whoever wants all has all by then.
+_LONGEST = timedelta(days=36_500)
+
+#: What the database numbers its rows with.
+_LARGEST = 2**63 - 1
+
+#: The most lines that anybody reads.
+_MOST = 1_000_000
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = TypeAdapter(AwareDatetime)
+_BACK = TypeAdapter(timedelta)
 
 
 def add_commands(commands: Any) -> None:
@@ -32,29 +44,62 @@ def add_commands(commands: Any) -> None:
         "the reason why there is none.",
     )
     of = explain.add_mutually_exclusive_group(required=True)
-    of.add_argument("--event", type=int, metavar="ID", help="an event, for each of its recipients")
-    of.add_argument("--person", metavar="LOGIN", help="all that concerned a person, newest first")
-    of.add_argument("--case", metavar="CASE", help="all events of a case, newest first")
-    of.add_argument("--message", type=int, metavar="ID", help="what a mail or a digest tells of")
+    of.add_argument("--event", type=_number, metavar="ID", help="an event, for each of its recipients")
+    of.add_argument("--person", type=_name, metavar="LOGIN", help="all that concerned a person, newest first")
+    of.add_argument("--case", type=_name, metavar="CASE", help="all events of a case, newest first")
+    of.add_argument("--message", type=_number, metavar="ID", help="what a mail or a digest tells of")
     explain.add_argument(
         "--since",
         default=USUAL,
         type=_since,
         help="with --person: a day (2026-11-01), a moment with its zone, or a time back (default: %(default)s)",
     )
-    explain.add_argument("--most", type=int, default=200, help="lines (default: %(default)s)")
+    explain.add_argument("--most", type=_most, default=200, help="lines (default: %(default)s)")
     explain.set_defaults(run=_explain)
 
 
-def _since(text: str) -> datetime | timedelta:
+def _number(text: str, largest: int = _LARGEST) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= (number := int(text[:20])) <= largest:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {largest:,}")
+    return number
+
+
+def _most(text: str) -> int:
+    return _number(text, _MOST)
+
+
+def _name(text: str) -> str:
     try:
-        if len(text) == len("2026-11-01") and text.startswith("2"):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        return _SINCE.validate_python(text)
-    except (ValueError, ValidationError):
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} has bytes that are no text; the terminal must use UTF-8") from None
+    return text
+
+
+def _since(text: str) -> datetime | timedelta:
+    """A number could be taken for seconds since 1970, and so could a day without dashes."""
+    try:
+        return _ago(text.upper()) if text[:1] in {"P", "p"} else _moment_in(text)
+    except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment; write 2026-11-01, 2026-11-01T08:00+01:00, or P7D for the last seven days"
         ) from None
+
+
+def _ago(text: str) -> timedelta:
+    back = _BACK.validate_python(text)
+    if not timedelta(0) <= back <= _LONGEST:
+        raise ValueError
+    return back
+
+
+def _moment_in(text: str) -> datetime:
+    if _DAY.fullmatch(text):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    moment = _MOMENT.validate_python(text) if _DAY.match(text) else None
+    if moment is None or moment.year < 1970:
+        raise ValueError
+    return moment.astimezone(UTC)
 
 
 def _explain(options: argparse.Namespace) -> None:
