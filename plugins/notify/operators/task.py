@@ -44,7 +44,9 @@ def own_or_given(given: object, origin: Origin) -> object:
 
     :raises ValueError: the one given looks like a task's own, which nobody else may take; the message says so
     """
-    if isinstance(given, str) and given.strip().startswith(OWN_KEY):
+    if isinstance(given, str):
+        given = given.strip()
+    if isinstance(given, str) and given.startswith(OWN_KEY):
         raise ValueError(f"begins with {OWN_KEY!r}, which marks the keys that tasks have by default; choose another")
     return given or key_of(origin)
 
