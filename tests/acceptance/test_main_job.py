@@ -116,6 +116,8 @@ def test_a_group_reads_in_its_own_languages(stack: Stack) -> None:
     assert set(read) == {
         "Anna Nowak <anna@example.com>",
         "Brian Walsh <brian@example.com>",
+        "Kenji Tanaka <kenji@example.com>",
+        "Maria Lopez <maria@example.com>",
         "Zuzana Kováčová <zuzana@example.com>",
     }
     assert "Sprawa C-1" in read["Anna Nowak <anna@example.com>"]
