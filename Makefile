@@ -18,9 +18,9 @@ unexport PYTHONHOME
 .PHONY: help up demo test bench lint lock install clean
 
 help:
-	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send one mail; Ctrl-C stops them'
+	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send samples; Ctrl-C stops them'
 	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
-	@echo 'make demo     Run the main job to its end on ports and in a home of its own; compare what arrived'
+	@echo 'make demo     Run everything to its end on ports and in a home of its own; compare what arrived'
 	@echo 'make test     Run all tests, a real Airflow among them'
 	@echo 'make bench    Measure, into benchmarks/results.json; a tenth of it: make bench ARGS=--quick'
 	@echo 'make lint     Check style, format and types'

@@ -69,7 +69,6 @@ Accounts payable"""
 
 HOUSE = {
     "site_name": "Halden Trading",
-    "footer_links": [{"label": "Notification settings", "url": "https://cases.example.com/settings"}],
 }
 MORNING = datetime(2026, 3, 18, 7, tzinfo=UTC)
 
