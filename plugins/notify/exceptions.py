@@ -127,6 +127,10 @@ class SchemaTooNew(SchemaError):
     """
 
 
+class UnusableRecord(NotifyError):
+    """What is stored of a person cannot be used. Bring it up to date: import the person again, or correct the row."""
+
+
 # --- Sending ---------------------------------------------------------------------------------------------------------
 
 

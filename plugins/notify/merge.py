@@ -19,13 +19,11 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 from sqlalchemy.engine import Connection, Engine
 
 from notify.composing import Letter, compose
 from notify.domain.address import Address
 from notify.domain.digest import Entry, arrange
-from notify.domain.faults import faults_of
 from notify.domain.home import Home
 from notify.domain.kind import DIGEST, Kind
 from notify.domain.person import Person
@@ -232,9 +230,7 @@ class _Run:
 
 
 def _cause(error: Exception) -> str:
-    """What is wrong, for the log: without the values that were read."""
-    if isinstance(error, ValidationError):
-        return "; ".join(map(str, faults_of(error, Person)))
+    """What is wrong, for the log."""
     return str(error) if isinstance(error, NotifyError) else f"{type(error).__name__}: {error}"
 
 

@@ -27,10 +27,10 @@ from notify.domain.deadline import (
 from notify.domain.home import Reason
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
 from notify.domain.person import Person
-from notify.exceptions import ConfigurationError, Invalid, NotifyError
+from notify.exceptions import ConfigurationError, Invalid, NotifyError, UnusableRecord
 from notify.publishing import Published, publish_event
 from notify.settings import HandOverSettings
-from notify.storage import deadlines, outbox, people, schema
+from notify.storage import deadlines, outbox, people, schema, suppressions
 from notify.storage.cases import KnownCase
 from notify.storage.deadlines import Due
 from notify.storage.engine import transaction
@@ -213,17 +213,17 @@ class _Batch:
         self.plan = plan
         self.locked = locked
         self.now = outbox.now(connection)
-        self.book = _Book(connection, locked)
         self.tally: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
         self.failures: dict[int, str] = {}
 
     def run(self) -> None:
         """Each deadline by itself: what is wrong with one undoes nothing of the others."""
+        shared = self._shared_book()
         for deadline, case in self.locked:
-            done = _One(self, case)
             try:
                 with self.connection.begin_nested():
+                    done = _One(self, case, shared or _Book(self.connection, [(deadline, case)]))
                     done.tell(deadline)
             except (ConfigurationError, sa.exc.OperationalError, sa.exc.InterfaceError):
                 raise  # nothing is wrong with the deadline, and nothing right with any other
@@ -235,14 +235,22 @@ class _Batch:
                 self.tally += done.tally
                 self.closed += done.closed
 
+    def _shared_book(self) -> _Book | None:
+        """All their people, read at once; None where somebody's record cannot be used: then one deadline's fault."""
+        try:
+            return _Book(self.connection, self.locked)
+        except UnusableRecord:
+            return None
+
 
 class _One:
     """A deadline of a batch."""
 
-    def __init__(self, batch: _Batch, case: KnownCase) -> None:
+    def __init__(self, batch: _Batch, case: KnownCase, book: _Book) -> None:
         self.batch = batch
         self.connection = batch.connection
         self.case = case
+        self.book = book
         self.tally: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
 
@@ -269,7 +277,7 @@ class _One:
         fields = {
             "kind": step.kind,
             "case": deadline.case_id,  # nothing but the id: we tell nothing that is not known
-            "recipients": self.batch.book.recipients(deadline, step),
+            "recipients": self.book.recipients(deadline, step),
             "data": {
                 "due_at": deadline.due_at.isoformat(),
                 "stage": deadline.stage,
@@ -302,6 +310,8 @@ class _Book:
         self.groups = people.members(connection, named - ROLES)
         supervisors = {one.supervisor for one in self.people.values() if one.supervisor}
         self.people |= people.find(connection, supervisors - self.people.keys())
+        everybody = [*self.people.values(), *(one for group in self.groups.values() for one in group)]
+        self.unwanted = suppressions.among(connection, {one.email for one in everybody if one.email})
 
     def recipients(self, deadline: Deadline, step: Step) -> list[str]:
         """The logins of whom a step tells; the owner as well, where one of those named cannot be reached.
@@ -313,10 +323,13 @@ class _Book:
         for name in step.recipients:
             behind = list(self._behind(deadline, name))
             logins |= dict.fromkeys(person.login for person in behind)
-            missed = missed or not any(person.active and person.email for person in behind)
+            missed = missed or not any(map(self._reachable, behind))
         if missed and deadline.type is DeadlineType.TERM and deadline.owner in self.people:
             logins.setdefault(deadline.owner)
         return list(logins) or [deadline.login or deadline.owner or ""]
+
+    def _reachable(self, person: Person) -> bool:
+        return person.active and person.email is not None and person.email.lower() not in self.unwanted
 
     def _behind(self, deadline: Deadline, name: str) -> Iterator[Person]:
         owner = self.people.get(deadline.owner or "")

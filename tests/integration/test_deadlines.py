@@ -36,7 +36,7 @@ from notify.exceptions import InvalidDeadline, InvalidEvent
 from notify.publishing import publish
 from notify.remind import Reminding, RemindingFailed, RemindResult
 from notify.settings import HandOverSettings
-from notify.storage import cases, deadlines, people, preferences
+from notify.storage import cases, deadlines, people, preferences, suppressions
 from notify.storage.models import events
 from notify.storage.outbox import Origin, now
 
@@ -663,6 +663,16 @@ def test_who_is_told(
     assert warned == bool(unnoticed)
 
 
+def test_a_supervisor_on_the_suppression_list(outbox: Engine, set_deadline: Any, remind: Any) -> None:
+    """Somebody whose address is on the suppression list cannot be reached: the owner is told as well."""
+    with outbox.begin() as connection:
+        suppressions.add(connection, "Chief@example.com", "bounced", None)
+    set_deadline(CASE, "PT1H", escalations="PT1H")
+    pass_time(outbox, 3 * HOUR)
+    assert remind().unnoticed == 0
+    assert [(one.login, one.reason) for one in told(outbox)] == [("chief", "suppressed"), ("anna", None)]
+
+
 def test_a_group_that_is_gone(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
     """Where a group has lost its members since the deadline was set, the owner is told."""
     set_deadline(CASE, "PT1H", escalations=[{"after": "PT1H", "to": "finance"}])
@@ -736,6 +746,26 @@ def test_one_that_fails_is_met_once(outbox: Engine, set_deadline: Any, remind: A
     ):
         remind(batch=1)
     assert len(told(outbox)) == 3
+
+
+@pytest.mark.parametrize("batch", [1, 25])
+def test_a_record_that_cannot_be_used(
+    outbox: Engine, set_deadline: Any, remind: Any, batch: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is wrong with one person's record keeps no other deadline from being told; the run names who it is."""
+    several(set_deadline, 3)
+    made = set_deadline({**CASE, "id": "C-9", "owner": "brian"}, "PT1H")
+    pass_time(outbox, 2 * HOUR)
+    with outbox.begin() as connection:
+        connection.execute(sa.text("update notify.people set timezone = 'secret@example.com' where login = 'brian'"))
+    with pytest.raises(RemindingFailed, match=rf"deadline {made.id}: What is stored of 'brian' .*[(]timezone[)]"):
+        remind(batch=batch)
+    assert kinds(outbox) == [("deadline_exceeded", "anna")] * 3
+    assert open_ones(outbox, "C-9") == [made.id]
+    assert "secret@example.com" not in caplog.text
+    with outbox.begin() as connection:
+        people.save(connection, PEOPLE)
+    assert remind().exceeded == 1
 
 
 def test_a_template_that_is_broken(

@@ -26,7 +26,7 @@ import notify
 from dev.postgres import Postgres
 from notify.domain.due import due_at
 from notify.domain.preference import Frequency, Wish
-from notify.exceptions import ConfigurationError, InvalidEvent, SchemaError
+from notify.exceptions import ConfigurationError, InvalidEvent, SchemaError, UnusableRecord
 from notify.publishing import Published, publish_event
 from notify.settings import HandOverSettings
 from notify.storage import cases, suppressions
@@ -381,6 +381,26 @@ def test_any_data(shared: Engine, settings: HandOverSettings, data: Any) -> None
             stored = connection.scalar(query, {"id": published.event_id})
             json.dumps(stored, allow_nan=False)
         connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        ("update notify.people set email = 'no address' where login = 'bob'", r"stored of 'bob' .*[(]email[)]"),
+        (
+            "update notify.preferences set hour = '18:00:30'",
+            r"'bob' said of [*] .*[(]hour[)].*preferences clear bob [*]",
+        ),
+    ],
+)
+def test_damaged_storage(room: Newsroom, harm: str, error: str) -> None:
+    """A record that cannot be used is told by its login and fields, without what stands there."""
+    room.choose("bob", "daily", hour="18:00")
+    room.do(harm)
+    with pytest.raises(UnusableRecord, match=error) as caught:
+        room.publish("anna; bob")
+    assert "no address" not in str(caught.value)
+    assert room.homes() == {}
 
 
 # --- Who is told -----------------------------------------------------------------------------------------------------

@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
+from notify.domain.faults import faults_of
 from notify.domain.person import Person
-from notify.exceptions import ConfigurationError
+from notify.exceptions import ConfigurationError, UnusableRecord
 from notify.storage import preferences
 from notify.storage.models import deferred, groups, memberships, people
 
 #: "people" in ASCII: the advisory lock that lets one list of people in at a time.
 IMPORT_LOCK = 0x70656F706C65
+
+#: What a person's own row tells beside the login.
+_FIELDS = ("name", "email", "phone", "language", "timezone", "active", "supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,10 @@ def _among(column: sa.ColumnElement[str], values: Iterable[str]) -> sa.ColumnEle
 
 
 def find(connection: Connection, logins: Iterable[str]) -> dict[str, Person]:
-    """People by login; who is unknown is left out."""
+    """People by login; who is unknown is left out.
+
+    :raises UnusableRecord: what is stored of one of them cannot be used, by whatever way it came there
+    """
     query = sa.select(people).where(_among(people.c.login, logins))
     return {row.login: _person(row) for row in connection.execute(query)}
 
@@ -95,16 +103,14 @@ def members(connection: Connection, names: Iterable[str]) -> dict[str, list[Pers
 
 
 def _person(row: sa.Row) -> Person:  # type: ignore[type-arg]  # any row with the columns of people
-    return Person(
-        login=row.login,
-        name=row.name,
-        email=row.email,
-        phone=row.phone,
-        language=row.language,
-        timezone=row.timezone,
-        active=row.active,
-        supervisor=row.supervisor,
-    )
+    try:
+        return Person(login=row.login, **{name: getattr(row, name) for name in _FIELDS})
+    except ValidationError as error:
+        # The fields alone: the values are somebody's name and address, and this ends up in a log.
+        fields = ", ".join(fault.field for fault in faults_of(error, Person))
+        raise UnusableRecord(
+            f"What is stored of {row.login!r} cannot be used ({fields}). Import the person again, or correct the row."
+        ) from None
 
 
 def read(connection: Connection, login: str) -> Record | None:
@@ -140,8 +146,6 @@ def listed(connection: Connection, *, active: bool = True, group: str | None = N
         query = query.where(people.c.login.in_(inside))
     return [_person(row) for row in connection.execute(query)]
 
-
-_FIELDS = ("name", "email", "phone", "language", "timezone", "active", "supervisor")
 
 _INSERT = insert(people)
 

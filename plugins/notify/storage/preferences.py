@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
+from notify.domain.faults import faults_of
 from notify.domain.preference import Preference
+from notify.exceptions import UnusableRecord
 from notify.storage.models import people, preferences
 
 _FIELDS = tuple(Preference.model_fields)
@@ -37,13 +40,26 @@ _CLEAR = sa.text("""
 
 
 def find(connection: Connection, logins: Iterable[str]) -> dict[str, dict[str, Preference]]:
-    """What people said, by login and by kind, ``*`` among the kinds; who said nothing is left out."""
+    """What people said, by login and by kind, ``*`` among the kinds; who said nothing is left out.
+
+    :raises UnusableRecord: what is stored of one of them cannot be used, by whatever way it came there
+    """
     wanted = sa.literal(list(logins), ARRAY(sa.Text))
     found: dict[str, dict[str, Preference]] = {}
     for row in connection.execute(sa.select(preferences).where(preferences.c.login == sa.any_(wanted))):
-        said = Preference(**{name: getattr(row, name) for name in _FIELDS})
-        found.setdefault(row.login, {})[row.kind] = said
+        found.setdefault(row.login, {})[row.kind] = _preference(row)
     return found
+
+
+def _preference(row: sa.Row[Any]) -> Preference:
+    try:
+        return Preference(**{name: getattr(row, name) for name in _FIELDS})
+    except ValidationError as error:
+        fields = ", ".join(fault.field for fault in faults_of(error, Preference))
+        raise UnusableRecord(
+            f"What {row.login!r} said of {row.kind} cannot be used ({fields}). Set it anew, or clear it: "
+            f"python -m notify preferences clear {row.login} {row.kind}."
+        ) from None
 
 
 def save(connection: Connection, login: str, kind: str, preference: Preference) -> bool:
