@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
-from notify.storage import attempts, drains, limits, waiting
+from notify.storage import attempts, drains, explanation, limits, waiting
+from tests.newsroom import Newsroom, settings_of, write_templates
 
 DRAIN = UUID(int=1)
 SENDER = "smtp_default"
@@ -72,3 +77,115 @@ def test_the_plans_would_tell(connection: Connection, table: str) -> None:
     connection.connection.driver_connection.execute(FILL)  # type: ignore[union-attr]  # as above
     plan = "\n".join(connection.scalars(sa.text(f"explain select count(sender) from notify.{table} where id % 2 = 0")))
     assert f"Seq Scan on {table}" in plan
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+#: What may be as long as a firm's memory.
+HISTORY = ("events", "notifications", "messages", "contents", "recipients")
+
+#: Years of events, each a mail or in a digest, and what is put aside for two thousand people.
+EVENTS = """
+    insert into notify.people (login, name, email)
+        select 'p' || lpad(n::text, 5, '0'), 'P', 'p' || n || '@example.com' from generate_series(1, 2000) n;
+    insert into notify.preferences (login, kind, frequency) select login, '*', 'daily' from notify.people;
+    insert into notify.events (kind, case_id, recipients, occurred_at)
+        select 'news', 'C' || n % 5000, 1, now() - make_interval(mins => 60000 - n) from generate_series(1, 60000) n;
+    insert into notify.contents (body) select 'text' from generate_series(1, 60000);
+    insert into notify.messages
+            (message_id, status, sender, kind, subject, headers, content_id, size, sent_at, created_at)
+        select 'e' || id, 'sent', 'smtp_default', 'news', 's', repeat('h', 300)::bytea, id, 1, now(),
+               now() - make_interval(mins => 60000 - id::int)
+        from notify.contents order by id desc limit 50000;
+    insert into notify.recipients (message_id, position, role, address, outcome)
+        select id, 0, 'to', 'p' || id % 2000 + 1 || '@example.com', 'accepted' from notify.messages
+        where message_id like 'e%';
+    insert into notify.notifications (event_id, position, login, address, home, message_id, routed_at)
+        select e.id, 0, 'p' || lpad((m.id % 2000 + 1)::text, 5, '0'), 'p' || m.id % 2000 + 1 || '@example.com', 'mail',
+               m.id, m.created_at
+        from notify.messages m join notify.events e on e.id = substr(m.message_id, 2)::bigint
+        where m.message_id like 'e%';
+    insert into notify.notifications
+            (event_id, position, login, address, home, subject, summary, content_id, content_fields)
+        select id, 0, 'p' || lpad((id % 2000 + 1)::text, 5, '0'), 'p' || id % 2000 + 1 || '@example.com', 'waiting',
+               's', 's', id, convert_to('Content-Type: text/plain' || chr(13) || chr(10), 'UTF8')
+        from notify.events where id <= 10000;
+    insert into notify.deferred (notification_id, login, kind, due_at, look_at)
+        select id, login, 'news', now() + (event_id % 3) * interval '1 day', now() + (event_id % 3) * interval '1 day'
+        from notify.notifications where home = 'waiting';
+    analyze
+"""
+
+
+class Plans:
+    """The plans of all that an engine is asked, made on another connection just before."""
+
+    def __init__(self, engine: Engine, aside: Connection) -> None:
+        self._aside = aside
+        self.found: dict[str, str] = {}
+        sa.event.listen(engine, "before_cursor_execute", self._explain)
+
+    def _explain(self, _connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        if statement.split(maxsplit=1)[0].lower() not in {"select", "update", "delete", "insert", "with"}:
+            return
+        one = values[0] if isinstance(values, list) else values
+        plan = "\n".join(row[0] for row in self._aside.exec_driver_sql(f"explain {statement}", one))
+        self.found[statement] = plan
+
+    def reads(self, tables: Iterable[str]) -> dict[str, str]:
+        """The plans that read one of these tables from its beginning."""
+        return {text: plan for text, plan in self.found.items() for table in tables if f"Seq Scan on {table}" in plan}
+
+
+def filled(connection: Connection, engine: Engine) -> Plans:
+    with engine.begin() as filling:
+        filling.connection.driver_connection.execute(EVENTS)  # type: ignore[union-attr]  # several statements at once
+    return Plans(engine, connection)
+
+
+def test_no_merge_reads_the_past(connection: Connection, engine: Engine, tmp_path: Path) -> None:
+    """No query of a merge reads events, notifications or messages from their beginning, however long the past is."""
+    room = Newsroom(engine, settings_of(write_templates(tmp_path)))
+    plans = filled(connection, engine)
+    stop = threading.Event()
+    sa.event.listen(engine, "commit", lambda _connection: stop.set() if len(plans.found) > 10 else None)
+    result = room.merge(people=20, notifications=100, stop=stop)
+    assert result.digests + result.moved > 10
+    [told] = [plan for statement, plan in plans.found.items() if "lower(n.address) = lower(w.address)" in statement]
+    assert "(event_id = w.event_id) AND (lower(address) = lower(w.address))" in told  # not all whom the event concerns
+    assert any("for update of d" in statement for statement in plans.found)
+    slow = plans.reads(HISTORY)
+    assert not slow, "\n\n".join(f"{text}:\n{plan}" for text, plan in slow.items())
+
+
+def test_no_event_reads_the_past(connection: Connection, engine: Engine, tmp_path: Path) -> None:
+    """No query of publishing reads events, notifications or messages from their beginning, nor everybody there is."""
+    room = Newsroom(engine, settings_of(write_templates(tmp_path)))
+    plans = filled(connection, engine)
+    room.publish("p00001; p00002; x@example.org", case="C7", actor="p00003", idempotency_key="k")
+    slow = plans.reads([*HISTORY, "deferred", "people", "preferences"])
+    assert not slow, "\n\n".join(f"{text}:\n{plan}" for text, plan in slow.items())
+
+
+def test_no_explanation_reads_the_past(connection: Connection, engine: Engine) -> None:
+    """To explain an event, a person, a case or a message, nothing is read from its beginning."""
+    plans = filled(connection, engine)
+    with engine.connect() as asked:
+        since = datetime.now(UTC) - timedelta(days=7)
+        assert len(explanation.of_event(asked, 7, most=200)) == 1
+        assert explanation.of_person(asked, "p00007", since=since, most=200)
+        assert explanation.of_case(asked, "C7", most=200)
+        assert explanation.in_message(asked, 20000, most=200)
+        explanation.direct(asked, "P7@example.com", since=since, most=200)
+    assert len(plans.found) == 5
+    slow = plans.reads([*HISTORY, "deferred"])
+    assert not slow, "\n\n".join(f"{text}:\n{plan}" for text, plan in slow.items())
+
+
+def test_plans_of_events_would_tell(connection: Connection, engine: Engine) -> None:
+    """The past of these tests is long enough for PostgreSQL to read it from its beginning where it may."""
+    plans = filled(connection, engine)
+    with engine.connect() as asked:
+        for table in HISTORY:
+            asked.execute(sa.text(f"select count(*) from notify.{table} t where t::text like '%x%'"))
+    assert len(plans.reads(HISTORY)) == len(HISTORY)

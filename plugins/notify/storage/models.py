@@ -384,7 +384,9 @@ notifications = Table(
     Column("content_fields", LargeBinary),
     _now("routed_at"),
     _moment("moved_at"),
-    UniqueConstraint("event_id", "position"),
+    # The event comes last, and nobody is tempted to look for an address with it: an event may have more recipients
+    # than all others together.
+    UniqueConstraint("position", "event_id"),
     CheckConstraint("home in ('mail','digest','waiting','refused')", name="home"),
     CheckConstraint("(home in ('mail','digest')) = (message_id is not null)", name="message"),
     CheckConstraint("(home = 'refused') = (reason is not null)", name="reason"),
@@ -392,17 +394,12 @@ notifications = Table(
         "home <> 'waiting' or num_nulls(login, subject, summary, content_id, content_fields) = 0",
         name="waiting",
     ),
+    Index("notifications_event_id_idx", "event_id", func.lower(text("address"))),
     Index("notifications_login_key", "event_id", "login", unique=True, postgresql_where=text("login is not null")),
     Index("notifications_mail_key", "message_id", unique=True, postgresql_where=text("home = 'mail'")),
     Index("notifications_message_id_idx", "message_id", postgresql_where=text("message_id is not null")),
     Index("notifications_content_id_idx", "content_id", postgresql_where=text("content_id is not null")),
     Index("notifications_person_idx", "login", "routed_at"),
-    Index(
-        "notifications_told_idx",
-        "event_id",
-        func.lower(text("address")),
-        postgresql_where=text("home in ('mail','digest')"),
-    ),
 )
 
 #: What is put aside, until its person's time; a row for each notification that waits.

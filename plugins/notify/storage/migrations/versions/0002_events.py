@@ -257,7 +257,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["message_id"], ["notify.messages.id"], name=op.f("notifications_message_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("notifications_pkey")),
-        sa.UniqueConstraint("event_id", "position", name=op.f("notifications_event_id_position_key")),
+        sa.UniqueConstraint("position", "event_id", name=op.f("notifications_position_event_id_key")),
         schema=SCHEMA,
     )
     op.create_index(
@@ -267,6 +267,13 @@ def upgrade() -> None:
         unique=False,
         schema=SCHEMA,
         postgresql_where=sa.text("content_id is not null"),
+    )
+    op.create_index(
+        "notifications_event_id_idx",
+        "notifications",
+        ["event_id", sa.literal_column("lower(address)")],
+        unique=False,
+        schema=SCHEMA,
     )
     op.create_index(
         "notifications_login_key",
@@ -293,14 +300,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("message_id is not null"),
     )
     op.create_index("notifications_person_idx", "notifications", ["login", "routed_at"], unique=False, schema=SCHEMA)
-    op.create_index(
-        "notifications_told_idx",
-        "notifications",
-        ["event_id", sa.literal_column("lower(address)")],
-        unique=False,
-        schema=SCHEMA,
-        postgresql_where=sa.text("home in ('mail','digest')"),
-    )
     op.create_table(
         "deferred",
         sa.Column("notification_id", sa.BigInteger(), autoincrement=False, nullable=False),
