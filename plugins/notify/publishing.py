@@ -33,7 +33,7 @@ from notify.joining import joined
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings, hand_over_settings
-from notify.storage import cases, events, outbox, people, preferences, schema, suppressions
+from notify.storage import cases, deadlines, events, outbox, people, preferences, schema, suppressions
 from notify.storage.events import Counted, NewEvent, NewNotification
 from notify.storage.outbox import Origin
 from notify.storage.recipients import Concerned, concerned
@@ -405,13 +405,7 @@ class _Publication:
 
     def _stored(self, kind: Kind, homes: Sequence[NewNotification], data: Any) -> Published:
         if self.draft.case is not None:
-            cases.see(
-                self.connection,
-                self.draft.case,
-                at=self.moment,
-                closed=self.draft.closes_case,
-                reopened=kind.name == CASE_RECEIVED,
-            )
+            self._remember(self.draft.case, reopened=kind.name == CASE_RECEIVED)
         event = NewEvent(
             kind=kind.name,
             occurred_at=self.moment,
@@ -425,6 +419,14 @@ class _Publication:
         tally = Counter(one.home for one in homes)
         refused = Counter(one.reason.value for one in homes if one.reason)
         return Published(number, False, tally[Home.MAIL], tally[Home.WAITING], dict(refused))
+
+    def _remember(self, case: Case, *, reopened: bool) -> None:
+        """Let deadlines know of the case; of one that has ended they end at once, lest they come back with it."""
+        # What happens later than now is a clock that is wrong: it must not outdo all that is told until then.
+        at = min(self.moment, self.now)
+        closed = self.draft.closes_case
+        if cases.see(self.connection, case, at=at, closed=closed, reopened=reopened) and closed:
+            deadlines.end_with_case(self.connection, case.id)
 
 
 def _key_of(name: str) -> str:

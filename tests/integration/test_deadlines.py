@@ -96,6 +96,16 @@ def test_a_case_closes_and_reopens(connection: Connection) -> None:
     assert known(connection).closed_at is None
 
 
+def test_a_bare_id_locks_no_case(engine: Engine) -> None:
+    """Whoever names a case that is known, and tells nothing of it, keeps nobody who does waiting."""
+    with engine.begin() as connection:
+        cases.see(connection, Case(id="C-1", stage="Review"), at=NOON)
+    with engine.begin() as first, engine.begin() as second:
+        assert not cases.see(first, Case(id="C-1"), at=NOON)
+        second.execute(sa.text("set local lock_timeout = '1s'"))
+        assert cases.see(second, Case(id="C-1", stage="Payment"), at=NOON)
+
+
 # --- Setting a deadline ----------------------------------------------------------------------------------------------
 
 CASE = {"id": "C-1", "title": "Invoice 7", "process": "Invoices", "stage": "Approval", "owner": "anna"}
@@ -569,6 +579,47 @@ def test_a_case_that_moved_on(
     assert (result.looked_at, result.closed, told(outbox)) == (2, {reason: 2}, [])
     assert [stored(outbox, one).closed_reason for one in ids] == [reason, reason]
     assert outcomes(stored(outbox, ids[0])) == ["closed", "closed"]
+
+
+def publish_of(engine: Engine, settings: HandOverSettings, kind: str, **fields: Any) -> None:
+    """Publish an event of the case to the chief."""
+    publish(kind, case="C-1", recipients="chief", connection=engine, settings=settings, **fields)
+
+
+CLOSED = {"changes": [{"what": "closed"}]}
+
+
+def test_a_case_that_comes_back(
+    outbox: Engine, set_deadline: Any, set_reminder: Any, remind: Any, settings: HandOverSettings
+) -> None:
+    """What was set on a case that has ended does not come back with it."""
+    ids = [set_deadline(CASE, "PT1H", advance="PT30M").id, set_reminder("brian", "C-1", "PT1H").id]
+    other = set_deadline({**CASE, "id": "C-2"}, "PT5H").id
+    publish_of(outbox, settings, "case_changed", data=CLOSED)
+    assert [stored(outbox, one).closed_reason for one in [*ids, other]] == ["case_closed", "case_closed", None]
+    assert outcomes(stored(outbox, ids[0])) == ["closed", "closed"]
+    publish_of(outbox, settings, "case_received")
+    pass_time(outbox, 2 * HOUR)
+    assert (remind().looked_at, open_ones(outbox)) == (0, [])
+    set_deadline(CASE, "PT1H")
+    pass_time(outbox, 2 * HOUR)
+    assert remind().exceeded == 1
+
+
+def test_an_end_that_is_no_news(outbox: Engine, set_deadline: Any, settings: HandOverSettings) -> None:
+    """A case that was said to have ended before what is known of it by now keeps its deadlines."""
+    set_deadline(CASE, "PT1H")
+    publish_of(outbox, settings, "case_changed", data=CLOSED, occurred_at=clock(outbox) - HOUR)
+    assert len(open_ones(outbox)) == 1
+
+
+def test_a_clock_that_is_fast(outbox: Engine, set_deadline: Any, remind: Any, settings: HandOverSettings) -> None:
+    """An event from the future does not outdo what is told of its case from then on."""
+    publish_of(outbox, settings, "case_received", occurred_at=clock(outbox) + timedelta(days=900))
+    set_deadline(CASE, "PT1H")
+    publish_of(outbox, settings, "case_changed", data=CLOSED)
+    pass_time(outbox, 2 * HOUR)
+    assert (remind().looked_at, open_ones(outbox)) == (0, [])
 
 
 def test_the_whole_case_has_no_stage(outbox: Engine, set_deadline: Any, remind: Callable[..., Any]) -> None:

@@ -31,6 +31,9 @@ _SEE = sa.text("""
     where excluded.seen_at >= known.seen_at
 """)
 
+# A bare id locks no case that is known: whoever else tells of it, and a run of Reminders, has nothing to wait for.
+_MEET = sa.text("insert into notify.cases (id, seen_at) values (:id, :seen_at) on conflict do nothing")
+
 #: Before any event; a moment that every time zone can write.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,7 +56,7 @@ class KnownCase:
     seen_at: datetime
 
 
-def see(connection: Connection, case: Case, *, at: datetime, closed: bool = False, reopened: bool = False) -> None:
+def see(connection: Connection, case: Case, *, at: datetime, closed: bool = False, reopened: bool = False) -> bool:
     """Remember what is told of a case.
 
     What is not told stays as it is known. What is older than the latest that was told changes nothing: events may
@@ -63,10 +66,13 @@ def see(connection: Connection, case: Case, *, at: datetime, closed: bool = Fals
     :param at: when it was so
     :param closed: it ended then
     :param reopened: it runs again, whatever was known
+    :returns: whether anything was told, and is the latest
     """
-    tells = closed or reopened or any(getattr(case, name) for name in _TOLD)
-    values = {"seen_at": at if tells else _NEVER, "closed": closed and not reopened, "reopened": reopened}
-    connection.execute(_SEE, case.model_dump() | values)
+    if not (closed or reopened or any(getattr(case, name) for name in _TOLD)):
+        connection.execute(_MEET, {"id": case.id, "seen_at": _NEVER})
+        return False
+    values = {"seen_at": at, "closed": closed and not reopened, "reopened": reopened}
+    return connection.execute(_SEE, case.model_dump() | values).rowcount > 0
 
 
 def lock(connection: Connection, case_id: str) -> KnownCase | None:

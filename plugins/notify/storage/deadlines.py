@@ -131,6 +131,11 @@ def clear_reminder(connection: Connection, case_id: str, login: str, name: str) 
     return _close(connection, _reminder_of(case_id, login, name), Closed.CLEARED)
 
 
+def end_with_case(connection: Connection, case_id: str) -> None:
+    """End all that is set on a case, because it has ended."""
+    _close(connection, deadlines.c.case_id == case_id, Closed.CASE_CLOSED)
+
+
 def _close(connection: Connection, which: sa.ColumnElement[bool], reason: Closed) -> list[int]:
     ended = connection.execute(
         sa.update(deadlines)
