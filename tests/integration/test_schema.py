@@ -24,7 +24,10 @@ from notify.exceptions import ConfigurationError, SchemaMissing, SchemaTooNew, S
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
 from notify.storage import people, schema
+from notify.storage.engine import engine_for
 from notify.storage.models import SCHEMA, metadata
+from tests.newsroom import Newsroom, settings_of, write_templates
+from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -146,6 +149,44 @@ def test_foreign_version_table(empty_engine: Engine) -> None:
     with empty_engine.connect() as connection:
         assert connection.scalars(sa.text("select version_num from public.alembic_version")).all() == ["f0e1d2c3"]
     assert tables(empty_engine, "public") == {"alembic_version"}
+
+
+def test_data_survives_down_and_up(engine: Engine, tmp_path: Path) -> None:
+    """People and messages survive a downgrade and the upgrade after it; the balance of what comes then is even."""
+    room = Newsroom(engine, settings_of(write_templates(tmp_path)))
+    room.hire("anna", "bob")
+    for who in ("anna", "bob"):
+        room.choose(who, "daily")
+    for _ in range(2):
+        room.publish("anna; bob", occurred_at=LONG_AGO)
+    room.merge()
+    room.publish("anna", "alarm")
+    before = [(mail.kind, mail.to) for mail in room.mails()]
+    assert room.balance().even
+    schema.downgrade(engine, "0001")
+    schema.upgrade(engine)
+    assert [(mail.kind, mail.to) for mail in room.mails()] == before
+    assert room.balance().even
+    room.choose("anna", "hourly")
+    for _ in range(2):
+        room.publish("anna", occurred_at=LONG_AGO)
+    assert room.merge().digests == 1
+    assert room.balance().even
+    room.do("delete from notify.notifications")
+    assert "digests without notifications" in {wrong.what for wrong in room.balance().wrong}
+
+
+def test_whatever_the_server_prefers(admin: Connection, engine: Engine) -> None:
+    """Our connections read what is committed, also on a server that would have it otherwise."""
+    name = engine.url.database
+    admin.execute(sa.text(f"alter database {name} set default_transaction_isolation = 'repeatable read'"))
+    show = sa.text("show transaction_isolation")
+    ours = engine_for(engine.url)
+    with ours.connect() as connection:
+        assert connection.scalar(show) == "read committed"
+    with engine.connect() as connection:
+        assert connection.scalar(show) == "repeatable read"
+    ours.dispose()
 
 
 # --- The version, before use -----------------------------------------------------------------------------------------
@@ -308,6 +349,155 @@ def test_history_cannot_be_forgotten(connection: Connection) -> None:
     connection.execute(sa.text("update notify.messages set status = 'held', status_reason = 'by hand'"))
     rows = connection.execute(sa.text("select message_id, from_status, to_status, reason from notify.message_events"))
     assert rows.all() == [(number, "queued", "held", "by hand")]
+
+
+# --- What the database refuses of events ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def room(engine: Engine, tmp_path: Path) -> Newsroom:
+    """Anna and Bob, who hear of everything once a week, and one notification that waits for each."""
+    found = Newsroom(engine, settings_of(write_templates(tmp_path)))
+    found.hire("anna", "bob")
+    found.choose("anna", "weekly")
+    found.choose("bob", "weekly")
+    found.publish("anna; bob", idempotency_key="k")
+    return found
+
+
+def refused_home(connection: Connection, statement: str) -> str | None:
+    """What the database says to a second home, None where it takes the statement; undone in any case."""
+    savepoint = connection.begin_nested()
+    try:
+        connection.execute(sa.text(statement))
+    except sa.exc.IntegrityError as error:
+        return str(error.orig)
+    finally:
+        savepoint.rollback()
+    return None
+
+
+def test_one_home(room: Newsroom, connection: Connection) -> None:
+    """A notification that waits may find any home; one that has a home keeps it, whatever statement is used."""
+    number = message_in(connection)
+    homes = {
+        "mail": f"home = 'mail', message_id = {number}, reason = null",
+        "digest": f"home = 'digest', message_id = {number}, reason = null",
+        "refused": "home = 'refused', reason = 'never', message_id = null",
+        "waiting": "home = 'waiting', reason = null, message_id = null",
+    }
+    mine = "where login = 'anna'"
+    for first, values in homes.items():
+        savepoint = connection.begin_nested()
+        assert refused_home(connection, f"update notify.notifications set {values} {mine}") is None
+        connection.execute(sa.text(f"update notify.notifications set {values} {mine}"))
+        for second, others in homes.items():
+            said = refused_home(connection, f"update notify.notifications set {others} {mine}")
+            if second == first or first == "waiting":
+                assert said is None
+            else:
+                assert f"has its home ({first}) and cannot become {second}" in (said or "")
+        assert refused_home(connection, f"update notify.notifications set address = 'x@example.org' {mine}") is None
+        savepoint.rollback()
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("update notify.notifications set home = 'lost'", "notifications_home_check"),
+        ("update notify.notifications set home = 'mail'", "notifications_message_check"),
+        ("update notify.notifications set home = 'digest'", "notifications_message_check"),
+        ("update notify.notifications set home = 'refused'", "notifications_reason_check"),
+        ("update notify.notifications set reason = 'never'", "notifications_reason_check"),
+        ("update notify.notifications set message_id = 1", "notifications_message_check"),
+        ("update notify.notifications set subject = null", "notifications_waiting_check"),
+        ("update notify.notifications set content_id = null", "notifications_waiting_check"),
+        ("update notify.notifications set login = null", "notifications_waiting_check"),
+        ("update notify.notifications set login = 'anna'", "notifications_login_key"),
+        ("update notify.notifications set position = 0", "notifications_position_event_id_key"),
+        ("update notify.deferred set look_at = due_at + interval '1 s'", "deferred_look_at_check"),
+        ("update notify.deferred set login = 'nobody'", "deferred_login_fkey"),
+        ("insert into notify.deferred select * from notify.deferred", "deferred_pkey"),
+        ("delete from notify.people where login = 'anna'", "deferred_login_fkey"),
+        ("delete from notify.contents", "notifications_content_id_fkey"),
+        ("update notify.events set recipients = 0", "events_recipients_check"),
+        ("insert into notify.events (kind, recipients, occurred_at, idempotency_key) values ('k', 1, now(), 'k')",
+         "events_idempotency_key_key"),
+        ("update notify.preferences set frequency = 'yearly'", "preferences_frequency_check"),
+        ("update notify.preferences set weekday = 0", "preferences_weekday_check"),
+        ("update notify.preferences set weekday = 8", "preferences_weekday_check"),
+        ("update notify.preferences set quiet_from = '22:00'", "preferences_quiet_check"),
+        ("update notify.preferences set quiet_from = '22:00', quiet_until = '22:00'", "preferences_quiet_check"),
+        ("insert into notify.suppressions (address, reason) values ('Anna@example.com', 'r')",
+         "suppressions_address_check"),
+    ],
+)  # fmt: skip
+def test_columns_of_events(room: Newsroom, connection: Connection, statement: str, constraint: str) -> None:
+    """What belongs to events holds nothing that the code would not understand, and nothing twice."""
+    assert refused(connection, statement) == constraint
+
+
+def test_a_mail_is_one_notification(room: Newsroom, connection: Connection) -> None:
+    """A mail of its own tells of one notification, a digest of as many as it likes."""
+    number = message_in(connection)
+    both = "update notify.notifications set message_id = {}, home = '{}'"
+    assert refused(connection, both.format(number, "mail")) == "notifications_mail_key"
+    assert refused(connection, both.format(number, "digest")) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "looks"),
+    [
+        ("update notify.people set active = false where login = 'anna'", True),
+        ("update notify.people set email = 'new@example.com' where login = 'anna'", True),
+        ("update notify.people set email = null where login = 'anna'", True),
+        ("update notify.people set email = email, active = active, name = 'A', timezone = 'UTC' where login = 'anna'",
+         False),
+        ("update notify.preferences set frequency = 'never' where login = 'anna'", True),
+        ("update notify.preferences set hour = '07:00' where login = 'anna'", True),
+        ("delete from notify.preferences where login = 'anna'", True),
+        ("insert into notify.preferences (login, kind, frequency) values ('anna', 'news', 'never')", True),
+        ("insert into notify.suppressions (address, reason) values ('anna@example.com', 'r')", False),
+    ],
+)  # fmt: skip
+def test_who_is_looked_at_again(room: Newsroom, connection: Connection, change: str, *, looks: bool) -> None:
+    """Whatever changes whom or whether something goes to makes the next run look at that person, and at nobody else."""
+    connection.execute(sa.text(change))
+    found = connection.scalars(sa.text("select login from notify.deferred where look_at <= now()")).all()
+    assert found == (["anna"] if looks else [])
+    assert connection.scalar(sa.text("select count(*) from notify.deferred where due_at > now()")) == 2
+
+
+def test_down_to_messages_and_up_again(room: Newsroom, engine: Engine) -> None:
+    """Going back to 0001 takes away events and all that belongs to them, and nothing else; up again makes it anew."""
+    room.publish("anna", "alarm")
+    people_before = room.rows("select login, email from notify.people order by login")
+    messages_before = room.rows("select id, status from notify.messages")
+    assert schema.downgrade(engine, "0001") == (schema.head(), "0001")
+    gone = {
+        "events",
+        "notifications",
+        "deferred",
+        "preferences",
+        "suppressions",
+        "cases",
+        "deadlines",
+        "deadline_steps",
+    }
+    assert {table.name for table in metadata.tables.values()} - tables(engine) == gone
+    assert room.rows("select login, email from notify.people order by login") == people_before
+    assert room.rows("select id, status from notify.messages") == messages_before
+    room.do("update notify.people set active = false")
+    with engine.connect() as connection, pytest.raises(SchemaTooOld):
+        schema.check(connection)
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+        assert schema.check(connection) == schema.head()
+    room.do("update notify.people set active = true")
+    room.choose("anna", "weekly")
+    assert room.publish("anna").waiting == 1
+    assert room.balance().even
 
 
 # --- The command line ------------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ def engine_for(url: str | URL) -> Engine:
     return sa.create_engine(
         normal_url(url),
         pool_size=2,
+        # Whatever the server's default is: who has waited for a lock must see what the other one committed.
+        isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text must not carry addresses and bodies into a log
         connect_args={"application_name": "notify", "connect_timeout": 10, "options": "-c timezone=UTC"},
