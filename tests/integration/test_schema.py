@@ -26,7 +26,6 @@ from notify.settings import HandOverSettings
 from notify.storage import people, schema
 from notify.storage.engine import engine_for
 from notify.storage.models import SCHEMA, metadata
-from tests.newsroom import Newsroom, settings_of, write_templates
 from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -393,7 +392,7 @@ def test_one_home(room: Newsroom, connection: Connection) -> None:
         connection.execute(sa.text(f"update notify.notifications set {values} {mine}"))
         for second, others in homes.items():
             said = refused_home(connection, f"update notify.notifications set {others} {mine}")
-            if second == first or first == "waiting":
+            if first in {second, "waiting"}:
                 assert said is None
             else:
                 assert f"has its home ({first}) and cannot become {second}" in (said or "")
