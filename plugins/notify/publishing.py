@@ -248,6 +248,8 @@ class _Publication:
         except (PydanticSerializationError, ValueError, RecursionError):
             self._fault("data", "has a value that JSON cannot have; hand over texts, numbers, moments, lists, mappings")
             return {}
+        if len(text) > self.settings.largest:
+            self._fault("data", f"has {len(text):,} characters, more than a mail may have; hand over a link instead")
         if _NUL.search(text):
             self._fault("data", "has a NUL character, which is not allowed")
         return data
@@ -299,7 +301,8 @@ class _Publication:
         )
         wish = kind.wish(said.get(kind.name), said.get(ANY_KIND)) if one.person else AT_ONCE
         zone = ZoneInfo(self._zone(one.person))
-        return route(kind, recipient, wish, zone, moment=self.moment, now=self.now, blocked=blocked)
+        # A clock that is wrong puts nothing aside until its own time comes.
+        return route(kind, recipient, wish, zone, moment=min(self.moment, self.now), now=self.now, blocked=blocked)
 
     def _acted(self, one: Concerned) -> bool:
         """Whether they did it: the person of that login, or, where an address was told, whoever reads its mail."""

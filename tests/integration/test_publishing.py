@@ -357,9 +357,13 @@ def test_fault_of_one_language(room: Newsroom) -> None:
 
 
 def test_too_large(room: Newsroom) -> None:
-    """A mail that most servers would refuse is refused, with its size."""
+    """A mail that most servers would refuse is refused, with its size; so is data that no mail could have."""
+    small = Newsroom(room.engine, replace(room.settings, largest=1000))
+    (room.settings.templates / "news/en/body.txt.j2").write_text("{{ word }}{{ word }}")
     with pytest.raises(InvalidEvent, match=r"data: makes a mail of [\d,]+ bytes"):
-        Newsroom(room.engine, replace(room.settings, largest=1000)).publish("anna", word="x" * 2000)
+        small.publish("anna", word="x" * 900)
+    with pytest.raises(InvalidEvent, match=r"data: has 2,0\d\d characters"):
+        small.publish("anna", data={"word": "x", "more": "y" * 2000})
 
 
 _JSON = st.recursive(
@@ -563,6 +567,16 @@ def test_quiet_hours(room: Newsroom) -> None:
         assert due.astimezone(ZoneInfo(zone)).time() == quiet[1]
         assert timedelta(0) < due - datetime.now(UTC) <= timedelta(hours=2)
         assert room.publish(login, "alarm").mails == 1
+
+
+@pytest.mark.parametrize("frequency", ["immediately", "hourly", "daily", "weekly"])
+def test_what_has_not_happened_yet(room: Newsroom, frequency: str) -> None:
+    """What a producer's clock puts into the future is due as if it happened now, and not when that time comes."""
+    room.choose("anna", frequency)
+    room.publish("anna", occurred_at=datetime.now(UTC) + timedelta(days=400))
+    waits = room.rows("select due_at - now() from notify.deferred")
+    assert all(timedelta(0) < left <= timedelta(days=7) for left in waits)
+    assert len(waits) == (frequency != "immediately")
 
 
 @pytest.mark.parametrize("occurred_at", ["1970-01-01T00:00:00Z", "8999-12-31T23:59:59.999999Z"])
