@@ -406,8 +406,8 @@ def test_suppressions_by_command(notify: Command, capsys: pytest.CaptureFixture[
     """An address is put on the list, shown there and lifted; one that is on it for longer stays."""
     add = ("suppressions", "add", "Anna@Example.com", "--reason", "asked for it")
     assert notify("suppressions", "list")[1] == "No address is on the list.\n"
-    assert notify(*add, "--days", "7")[1] == "Anna@example.com gets nothing for 7 days.\n"
-    assert notify(*add)[1] == "Anna@example.com gets nothing until you lift it.\n"
+    assert notify(*add, "--days", "7")[1] == "Anna@example.com gets nothing of any event for 7 days.\n"
+    assert notify(*add)[1] == "Anna@example.com gets nothing of any event until you lift it.\n"
     assert "on the list already" in notify(*add, "--days", "7")[1]
     assert notify("suppressions", "list")[1].endswith("  anna@example.com  for good: asked for it\n")
     assert notify("suppressions", "lift", "ANNA@example.com")[1] == "ANNA@example.com gets mail again.\n"

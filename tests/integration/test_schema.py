@@ -621,6 +621,31 @@ def test_too_new_by_command(notify: Command, engine: Engine) -> None:
         assert f"python -m notify db downgrade {schema.head()}" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deadlines", "show", "99999999999999999999"],
+        ["deadlines", "list", "--limit", "-1"],
+        ["deadlines", "list", "--case", "\udcff"],
+        ["deadlines", "clear", "\udcff"],
+        ["messages", "show", "0"],
+        ["messages", "hold", "1", "99999999999999999999"],
+        ["messages", "list", "--limit", "99999999999999999999"],
+        ["suppressions", "list", "--limit", "0"],
+        ["suppressions", "add", "x@example.com", "--reason", "\udcff"],
+        ["people", "show", "\udcff"],
+        ["people", "list", "--group", "\udcff"],
+        ["preferences", "set", "\udcff", "*", "daily"],
+    ],
+)
+def test_what_no_database_can_be_asked_for(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A number that no row can have, and bytes that are no text, are calls in a wrong way, and said to be so."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert re.search(r"is no number from 1 to|has bytes that are no text", capsys.readouterr().err)
+
+
 def test_unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A database that does not answer is named without its password, and another kind is refused by name."""
     described = {"conn_type": "postgres", "host": str(tmp_path), "login": "clerk", "password": "s3cret", "schema": "x"}

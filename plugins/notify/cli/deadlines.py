@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from notify.cli import arguments
 from notify.cli.database import connect
 from notify.deadlines import clear_deadline
 from notify.domain.deadline import ANY_STAGE, Deadline, DeadlineType, Step
@@ -20,18 +21,23 @@ def add_commands(commands: Any) -> None:
     actions = group.add_subparsers(required=True, metavar="ACTION")
 
     listing = actions.add_parser("list", help="by their due time")
-    listing.add_argument("--case", metavar="ID", help="of this case only")
+    listing.add_argument("--case", type=arguments.text, metavar="ID", help="of this case only")
     listing.add_argument("--all", action="store_true", help="those that have ended as well")
-    listing.add_argument("--limit", type=int, default=50, help="how many (default: %(default)s)")
+    listing.add_argument("--limit", type=arguments.most, default=50, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
 
     show = actions.add_parser("show", help="one with its steps")
-    show.add_argument("id", type=int, metavar="ID")
+    show.add_argument("id", type=arguments.number, metavar="ID")
     show.set_defaults(run=_show)
 
     clear = actions.add_parser("clear", help="take the terms of a case back; its reminders stay")
-    clear.add_argument("case", metavar="CASE")
-    clear.add_argument("--stage", default=ANY_STAGE, help="of this stage only; '' (in quotes): of the whole case only")
+    clear.add_argument("case", type=arguments.text, metavar="CASE")
+    clear.add_argument(
+        "--stage",
+        type=arguments.text,
+        default=ANY_STAGE,
+        help="of this stage only; '' (in quotes): of the whole case only",
+    )
     clear.set_defaults(run=_clear)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy.engine import Connection
 
+from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.home import BECAUSE, Home, Reason
 from notify.exceptions import ConfigurationError
@@ -23,12 +24,6 @@ USUAL = "P7D"
 
 #: The longest time back; whoever wants all has all by then.
 _LONGEST = timedelta(days=36_500)
-
-#: What the database numbers its rows with.
-_LARGEST = 2**63 - 1
-
-#: The most lines that anybody reads.
-_MOST = 1_000_000
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = TypeAdapter(AwareDatetime)
@@ -44,36 +39,18 @@ def add_commands(commands: Any) -> None:
         "the reason why there is none.",
     )
     of = explain.add_mutually_exclusive_group(required=True)
-    of.add_argument("--event", type=_number, metavar="ID", help="an event, for each of its recipients")
-    of.add_argument("--person", type=_name, metavar="LOGIN", help="all that concerned a person, newest first")
-    of.add_argument("--case", type=_name, metavar="CASE", help="all events of a case, newest first")
-    of.add_argument("--message", type=_number, metavar="ID", help="what a mail or a digest tells of")
+    of.add_argument("--event", type=arguments.number, metavar="ID", help="an event, for each of its recipients")
+    of.add_argument("--person", type=arguments.text, metavar="LOGIN", help="all that concerned a person, newest first")
+    of.add_argument("--case", type=arguments.text, metavar="CASE", help="all events of a case, newest first")
+    of.add_argument("--message", type=arguments.number, metavar="ID", help="what a mail or a digest tells of")
     explain.add_argument(
         "--since",
         default=USUAL,
         type=_since,
         help="with --person: a day (2026-11-01), a moment with its zone, or a time back (default: %(default)s)",
     )
-    explain.add_argument("--most", type=_most, default=200, help="lines (default: %(default)s)")
+    explain.add_argument("--most", type=arguments.most, default=200, help="lines (default: %(default)s)")
     explain.set_defaults(run=_explain)
-
-
-def _number(text: str, largest: int = _LARGEST) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= (number := int(text[:20])) <= largest:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {largest:,}")
-    return number
-
-
-def _most(text: str) -> int:
-    return _number(text, _MOST)
-
-
-def _name(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(f"{text!r} has bytes that are no text; the terminal must use UTF-8") from None
-    return text
 
 
 def _since(text: str) -> datetime | timedelta:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.status import Status
 from notify.storage import outbox, register, schema
@@ -30,17 +31,17 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="the newest messages")
     listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--address", help="of a recipient")
-    listing.add_argument("--limit", type=int, default=20, help="how many (default: %(default)s)")
+    listing.add_argument("--address", type=arguments.text, help="of a recipient")
+    listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
 
     show = actions.add_parser("show", help="a message with its recipients, attempts and history")
-    show.add_argument("id", type=int)
+    show.add_argument("id", type=arguments.number)
     show.set_defaults(run=_show)
 
     for name, (text, _, _) in ACTIONS.items():
         action = actions.add_parser(name, help=text)
-        action.add_argument("id", type=int, nargs="+")
+        action.add_argument("id", type=arguments.number, nargs="+")
         action.set_defaults(run=_act, action=name)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from notify import settings
-from notify.cli import preferences
+from notify.cli import arguments, preferences
 from notify.cli.database import connect
 from notify.domain.person import Person, check_people, told
 from notify.exceptions import ConfigurationError
@@ -67,11 +67,11 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="people by login")
     listing.add_argument("--inactive", action="store_true", help="those who are not active any more, instead")
-    listing.add_argument("--group", metavar="GROUP", help="only its members")
+    listing.add_argument("--group", type=arguments.text, metavar="GROUP", help="only its members")
     listing.set_defaults(run=_list)
 
     show = actions.add_parser("show", help="a person's record, groups and preferences, and how much is put aside")
-    show.add_argument("login", metavar="LOGIN")
+    show.add_argument("login", type=arguments.text, metavar="LOGIN")
     show.set_defaults(run=_show)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from notify import settings
+from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.kind import Kind
 from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, Wish
@@ -23,12 +24,14 @@ def add_commands(commands: Any) -> None:
     actions = group.add_subparsers(required=True, metavar="ACTION")
 
     show = actions.add_parser("show", help="what a person said, and what applies to each kind of event")
-    show.add_argument("login", metavar="LOGIN")
+    show.add_argument("login", type=arguments.text, metavar="LOGIN")
     show.set_defaults(run=_show)
 
     change = actions.add_parser("set", help="say something of a kind of event, instead of what was said of it before")
-    change.add_argument("login", metavar="LOGIN")
-    change.add_argument("kind", metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds")
+    change.add_argument("login", type=arguments.text, metavar="LOGIN")
+    change.add_argument(
+        "kind", type=arguments.text, metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds"
+    )
     frequencies = ", ".join(Frequency)
     change.add_argument("frequency", metavar="FREQUENCY", nargs="?", help=f"{frequencies}; left out: nothing said")
     change.add_argument("--hour", metavar="17:30", help="of a daily or weekly mail, on the person's own clock")
@@ -39,8 +42,10 @@ def add_commands(commands: Any) -> None:
     change.set_defaults(run=_set)
 
     clear = actions.add_parser("clear", help="forget what was said of a kind of event")
-    clear.add_argument("login", metavar="LOGIN")
-    clear.add_argument("kind", metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds")
+    clear.add_argument("login", type=arguments.text, metavar="LOGIN")
+    clear.add_argument(
+        "kind", type=arguments.text, metavar="KIND", help="e.g. case_changed, or '*' (in quotes) for all kinds"
+    )
     clear.set_defaults(run=_clear)
 
 

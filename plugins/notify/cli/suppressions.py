@@ -7,6 +7,7 @@ import getpass
 from datetime import timedelta
 from typing import Any
 
+from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
@@ -20,12 +21,12 @@ def add_commands(commands: Any) -> None:
     actions = group.add_subparsers(required=True, metavar="ACTION")
 
     listing = actions.add_parser("list", help="the addresses that were put on the list last")
-    listing.add_argument("--limit", type=int, default=20, help="how many (default: %(default)s)")
+    listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
 
     adding = actions.add_parser("add", help="send nothing to an address")
     adding.add_argument("address", type=_mailbox, metavar="ADDRESS")
-    adding.add_argument("--reason", required=True, help="why, for people who ask")
+    adding.add_argument("--reason", type=arguments.text, required=True, help="why, for people who ask")
     adding.add_argument("--days", type=_days, metavar="N", help="for so long (default: until it is lifted)")
     adding.set_defaults(run=_add)
 
