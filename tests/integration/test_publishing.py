@@ -676,6 +676,7 @@ def test_injection(room: Newsroom, hand_over_settings: HandOverSettings) -> None
     shipped = Newsroom(room.engine, replace(hand_over_settings, case_url="https://cases.example.com/{case_id}"))
     shipped.hire("anna", name=STRANGE[:100])
     case = {"id": STRANGE[:60], "title": STRANGE, "process": STRANGE, "stage": STRANGE, "owner": STRANGE}
+    case["url"] = 'https://cases.example.com/"><script>alert(1)</script>'
     changes = [
         {"what": "comment_added", "text": STRANGE},
         {"what": "document_added", "name": STRANGE},
