@@ -238,12 +238,14 @@ def _cause(error: Exception) -> str:
 class _Move:
     """What one person gets: one mail.
 
+    :param not_before: when it leaves: now, or when the person's quiet hours are over
     :param digest: its text, where several notifications become one; a single one has its own already
     """
 
     person: Person
     address: Address
     items: list[PutAside]
+    not_before: datetime
     digest: mime.Body | None = None
     subject: str = ""
     language: str = ""
@@ -284,7 +286,7 @@ class _Moves:
     def _decide(self, person: Person, items: Sequence[PutAside]) -> None:
         routes = self._routes(person, items)
         due = [item for item, way in zip(items, routes, strict=True) if way.home is Home.MAIL]
-        if due and not self._move(person, due):
+        if due and not self._move(person, due, max(way.not_before or self.now for way in routes)):
             return
         for item, way in zip(items, routes, strict=True):
             if way.reason is not None:
@@ -316,12 +318,12 @@ class _Moves:
         """A kind, also one that is no longer registered: then what waits just goes its way."""
         return self.run.settings.kinds.get(name) or Kind(name, tuple(Frequency), Frequency.DAILY, name)
 
-    def _move(self, person: Person, items: list[PutAside]) -> bool:
+    def _move(self, person: Person, items: list[PutAside], not_before: datetime) -> bool:
         """Prepare a person's mail.
 
         :returns: whether there is one; if not, everything they have waits for the next run
         """
-        move = _Move(person, Address(person.email or "", person.name), items)
+        move = _Move(person, Address(person.email or "", person.name), items, not_before)
         try:
             if len(items) > 1:
                 self._digest(move)
@@ -373,7 +375,7 @@ class _Moves:
             move.person.login,
             sender=self.run.sender,
             domain=self.run.identity.domain,
-            now=self.now,
+            now=move.not_before,
         )
 
     def count(self, result: MergeResult, reasons: Counter[str]) -> None:

@@ -247,6 +247,21 @@ def test_immediately_in_quiet_hours(room: Newsroom) -> None:
     assert numbers(room.merge()) == {"people": 1, "moved": 1}
 
 
+@pytest.mark.parametrize("kinds", [["news"], ["news", "chores"]], ids=["as it is", "digest"])
+def test_late_run_in_quiet_hours(room: Newsroom, kinds: list[str]) -> None:
+    """What a late run moves within quiet hours leaves when they are over; what others have, at once."""
+    wall = datetime.now(UTC).replace(second=0, microsecond=0)
+    over = wall + HOUR + timedelta(minutes=1)
+    room.choose("anna", "daily", "news", quiet_from=(wall - HOUR).time(), quiet_until=over.time())
+    for kind in kinds:
+        room.publish("anna; bob", kind, occurred_at=LONG_AGO)
+    assert (room.merge().waiting, room.merge().people) == (0, 0)
+    leaves = """select case when m.not_before > now() then m.not_before end
+                from notify.messages m join notify.recipients r on r.message_id = m.id where r.login = :l"""
+    assert (room.rows(leaves, l="anna"), room.rows(leaves, l="bob")) == ([over], [None])
+    assert room.balance().even
+
+
 @pytest.mark.parametrize("due", [True, False])
 def test_deactivated(room: Newsroom, *, due: bool) -> None:
     """What waits for somebody no longer active is closed with that reason, due or not; coming back undoes nothing."""

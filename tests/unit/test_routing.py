@@ -175,10 +175,22 @@ def test_what_is_due_moves(wish: Wish, due: datetime, now: datetime) -> None:
     """What is due moves, whatever was chosen since: no change makes anything later than it was."""
     found = reroute(ANNA, wish, WARSAW, due, now)
     if due <= now:
-        assert found == OUT_NOW
+        assert found == replace(OUT_NOW, not_before=found.not_before)
     elif found.home is Home.WAITING:
         assert found.due_at is not None
         assert now < found.due_at <= due
+
+
+@given(wishes.filter(lambda one: one.frequency is not Frequency.NEVER), moments, st.timedeltas(timedelta(0), HOUR))
+def test_what_moves_in_quiet_hours(wish: Wish, now: datetime, late: timedelta) -> None:
+    """What a run moves within quiet hours leaves when they are over, and everything else at once."""
+    found = reroute(ANNA, wish, WARSAW, now - late, now)
+    quiet = wish.quiet is not None and wish.quiet.covers(now.astimezone(WARSAW).time())
+    assert found.home is Home.MAIL
+    assert (found.not_before is not None) == quiet
+    if found.not_before and wish.quiet:
+        assert found.not_before > now
+        assert found.not_before.astimezone(WARSAW).time() == wish.quiet.until
 
 
 @given(
@@ -197,11 +209,15 @@ def test_another_frequency_changes_nothing_that_waits(wish: Wish, now: datetime,
         (NOON, NOON + 6 * HOUR, OUT_NOW),
         (NOON.replace(hour=22), NOON.replace(day=6), Route(Home.WAITING, due_at=datetime(2026, 11, 5, 6, tzinfo=UTC))),
         (NOON.replace(hour=22), NOON.replace(day=5, hour=1), Route(Home.WAITING, due_at=NOON.replace(day=5, hour=1))),
-        (NOON.replace(hour=22), NOON.replace(hour=22), OUT_NOW),
+        (
+            NOON.replace(hour=22),
+            NOON.replace(hour=22),
+            Route(Home.MAIL, not_before=datetime(2026, 11, 5, 6, tzinfo=UTC)),
+        ),
     ],
 )
 def test_now_immediately(now: datetime, due: datetime, expected: Route) -> None:
-    """Who chooses immediately gets what waits at once, or when quiet hours are over, and never later than before."""
+    """Who chooses immediately has what waits moved at once, or after quiet hours, and never later than before."""
     assert reroute(ANNA, replace(AT_ONCE, quiet=NIGHT), WARSAW, due, now) == expected
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -38,11 +38,13 @@ class Route:
 
     :param due_at: until when it waits
     :param reason: why it makes no mail
+    :param not_before: of a mail in quiet hours: when they are over
     """
 
     home: Home
     due_at: datetime | None = None
     reason: Reason | None = None
+    not_before: datetime | None = None
 
 
 OUT_NOW = Route(Home.MAIL)
@@ -77,7 +79,8 @@ def reroute(recipient: Addressed, wish: Wish, zone: ZoneInfo, due: datetime, now
     """What becomes of a notification that waits, when it is looked at again.
 
     A change of preference applies to what happens afterwards; only who now wants it at once, or never, has what waits
-    moved or closed. At once respects quiet hours, but never makes it later than it was.
+    moved or closed. At once respects quiet hours, but never makes it later than it was. What is due moves also where a
+    run comes within quiet hours, for the next may do so, too; but its mail leaves when they are over.
 
     :param wish: what the person wants of this kind by now
     :param due: until when it waits
@@ -87,9 +90,19 @@ def reroute(recipient: Addressed, wish: Wish, zone: ZoneInfo, due: datetime, now
         reason = Reason.NEVER
     if reason is not None:
         return Route(Home.REFUSED, reason=reason)
+    at_once = _out_of_quiet_hours(wish, zone, now)
     if wish.frequency is Frequency.IMMEDIATELY:
-        due = min(due, due_at(wish, zone, now) or due)
-    return OUT_NOW if due <= now else Route(Home.WAITING, due_at=due)
+        due = min(due, at_once)
+    if due > now:
+        return Route(Home.WAITING, due_at=due)
+    return OUT_NOW if at_once == now else Route(Home.MAIL, not_before=at_once)
+
+
+def _out_of_quiet_hours(wish: Wish, zone: ZoneInfo, now: datetime) -> datetime:
+    """The first moment from now on at which the person may be told."""
+    if wish.quiet is None:
+        return now
+    return due_at(replace(wish, frequency=Frequency.IMMEDIATELY), zone, now) or now
 
 
 def _obstacle(recipient: Addressed) -> Reason | None:
