@@ -173,7 +173,6 @@ def _entry(library: TemplateLibrary, language: str, one: Happening) -> Entry:
         case_title=one.case["title"],
         case_url=one.case["url"],
         process=one.case["process"],
-        actor=one.name,
     )
 
 

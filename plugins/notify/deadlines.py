@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.engine import Connection
 
 from notify.domain.deadline import (
     ANY_STAGE,
@@ -25,14 +24,13 @@ from notify.domain.event import Case
 from notify.domain.message import moment_after
 from notify.domain.working_time import WorkingCalendar, calendar_named, shift
 from notify.exceptions import Fault, InvalidDeadline
-from notify.joining import joined
+from notify.joining import Connectable, joined
 from notify.settings import HandOverSettings, hand_over_settings
 from notify.storage import cases, deadlines, outbox, people, schema
 from notify.storage.deadlines import NewDeadline
 
 #: A case as producers write it: its id, or id, title, url, process, stage and owner.
 CaseField = str | Mapping[str, Any]
-Connectable = Connection | Session | Engine
 
 
 def set_deadline(

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Session
-
 from notify.handover import HandedOver, hand_over
-from notify.joining import joined
+from notify.joining import Connectable, joined
 from notify.settings import HandOverSettings, hand_over_settings
 from notify.storage.outbox import Origin
 
 
 def enqueue(
     *,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
     origin: Origin | None = None,
     **fields: Any,
@@ -41,7 +38,7 @@ def enqueue(
 def enqueue_fields(
     fields: Mapping[str, Any],
     *,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
     origin: Origin | None = None,
 ) -> HandedOver:

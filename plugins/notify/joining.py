@@ -13,9 +13,12 @@ from notify import settings
 from notify.exceptions import ConfigurationError
 from notify.storage.engine import engine_for, transaction
 
+#: What a caller may hand over to have its own transaction joined; of an engine, one is begun.
+Connectable = Connection | Session | Engine
+
 
 @contextmanager
-def joined(connection: Connection | Session | Engine | None) -> Iterator[Connection]:
+def joined(connection: Connectable | None) -> Iterator[Connection]:
     """Work inside the caller's open transaction, or in one of our own that is committed at the end.
 
     :param connection: of the outbox database; None is the Airflow connection ``notify_db``

@@ -399,7 +399,6 @@ def _entry(item: PutAside) -> Entry:
         case_title=item.case_title,
         case_url=item.case_url,
         process=item.process,
-        actor=None,
     )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.engine import Connection
 
 from notify import settings as notify_settings
 from notify.domain.faults import faults_of
@@ -15,7 +14,7 @@ from notify.domain.kind import Kind
 from notify.domain.person import fault_of_choice
 from notify.domain.preference import Frequency, Preference
 from notify.exceptions import Fault, InvalidPreference
-from notify.joining import joined
+from notify.joining import Connectable, joined
 from notify.settings import HandOverSettings
 from notify.storage import people, preferences, schema
 
@@ -24,7 +23,7 @@ def set_preference(
     login: str,
     kind: str,
     *,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
     **fields: Any,
 ) -> Preference:
@@ -60,7 +59,7 @@ def clear_preference(
     login: str,
     kind: str,
     *,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
 ) -> bool:
     """Forget what a person said of a kind of event: what they said of all kinds applies again, else its default.

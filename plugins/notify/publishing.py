@@ -16,8 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.engine import Connection
 
 from notify.composing import Letter, compose, subject_of
 from notify.domain.address import CONTROL, parse_address
@@ -29,7 +28,7 @@ from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
 from notify.domain.routing import Addressed, Route, route
 from notify.exceptions import Fault, InvalidEvent, TemplateBroken, TemplateError, TemplateNotFound
-from notify.joining import joined
+from notify.joining import Connectable, joined
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings, hand_over_settings
@@ -69,7 +68,7 @@ def publish(
     data: Mapping[str, Any] | None = None,
     occurred_at: datetime | None = None,
     idempotency_key: str | None = None,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
     origin: Origin | None = None,
 ) -> Published:
@@ -111,7 +110,7 @@ def publish(
 def publish_fields(
     fields: Mapping[str, Any],
     *,
-    connection: Connection | Session | Engine | None = None,
+    connection: Connectable | None = None,
     settings: HandOverSettings | None = None,
     origin: Origin | None = None,
 ) -> Published:

@@ -28,7 +28,6 @@ def entry(minute: int, case: str | None = "C-1", **fields: str | None) -> Entry:
         case_title=f"Title of {case}" if case else "",
         case_url=f"https://cases.example.com/{case}" if case else None,
         process="Invoices" if case else None,
-        actor="Anna Nowak",
     )
     return replace(given, **fields)
 

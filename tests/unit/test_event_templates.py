@@ -407,7 +407,6 @@ def entry(minute: int, case: str | None, **changes: Any) -> Entry:
         "case_title": f"Title of {case}" if case else "",
         "case_url": f"https://cases.example.com/{case}" if case else None,
         "process": "Invoices" if case else None,
-        "actor": "Anna Nowak",
     }
     return Entry(**{**fields, **changes})
 

@@ -18,7 +18,6 @@ class Entry:
     :param subject: of the mail that the event would have been on its own
     :param case_id: None for an event without a case
     :param case_title: may be empty
-    :param actor: the name of who did it
     """
 
     kind: str
@@ -29,7 +28,6 @@ class Entry:
     case_title: str
     case_url: str | None
     process: str | None
-    actor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,13 @@ from pydantic import BaseModel, ValidationError
 from notify.exceptions import Fault
 
 
+def first_of(error: ValidationError) -> str:
+    """The first thing that is wrong with what an admin wrote in JSON, and where."""
+    item = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    return f"{where or 'the whole'}: {item['msg'].removeprefix('Value error, ')}"
+
+
 def faults_of(error: ValidationError, model: type[BaseModel], *, nested: bool = False) -> list[Fault]:
     """What is wrong with the fields of a model, one fault for each place.
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from notify.domain.faults import first_of
 from notify.domain.preference import Frequency, Preference, Wish, wish
 from notify.exceptions import ConfigurationError
 
@@ -116,11 +117,8 @@ def read_kinds(text: str) -> dict[str, Kind]:
     try:
         own = _OWN_KINDS.validate_json(text) if text.strip() else {}
     except ValidationError as error:
-        item = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in item["loc"] if part != "[key]")
         raise ConfigurationError(
-            f"The Variable notify_kinds cannot be used: {where or 'the whole'}: "
-            f"{item['msg'].removeprefix('Value error, ')}. Write, for example, "
+            f"The Variable notify_kinds cannot be used: {first_of(error)}. Write, for example, "
             '{"invoice_paid": {"choices": ["immediately", "daily", "never"], "default": "daily"}} (Admin → Variables).'
         ) from None
     if taken := sorted(own.keys() & (BUILT_IN.keys() | RESERVED)):

@@ -13,15 +13,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from notify.domain.address import CONTROL, parse_address, split_names
 from notify.domain.faults import faults_of
 from notify.domain.kind import BUILT_IN, Kind
+from notify.domain.message import Text
 from notify.domain.preference import ANY_KIND, Frequency, Preference
 from notify.exceptions import Fault
 
 #: Faults shown of a list of people; there are never so few as one.
 SHOWN = 20
-
-
-def _blank_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _groups(value: object) -> object:
@@ -63,9 +60,6 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-Optional = Annotated[str | None, BeforeValidator(_blank_is_none)]
-
-
 class Person(BaseModel):
     """A person, as imported and as stored.
 
@@ -83,12 +77,12 @@ class Person(BaseModel):
 
     login: str = Field(min_length=1, max_length=200, pattern=r"^[^@;,\s<>\"][^@;,<>\"]*$")
     name: str = Field(default="", max_length=200)
-    email: Optional = None
-    phone: Optional = Field(default=None, max_length=40)
-    language: Optional = Field(default=None, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")
-    timezone: Optional = None
+    email: Text = None
+    phone: Text = Field(default=None, max_length=40)
+    language: Text = Field(default=None, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")
+    timezone: Text = None
     active: bool = True
-    supervisor: Optional = None
+    supervisor: Text = None
     groups: Annotated[list[str] | None, BeforeValidator(_groups)] = None
     preferences: Annotated[dict[str, Preference] | None, BeforeValidator(_preferences), AfterValidator(_said)] = None
 

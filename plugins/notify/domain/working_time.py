@@ -26,11 +26,12 @@ from pydantic import (
 )
 
 from notify.domain.due import instant
+from notify.domain.faults import first_of
 from notify.domain.preference import Weekday
 from notify.exceptions import ConfigurationError
 
 #: What a calendar has that says nothing else.
-WEEKDAYS = frozenset({1, 2, 3, 4, 5})
+WORKING_WEEK = frozenset({1, 2, 3, 4, 5})
 WORK_BEGINS = time(9)
 WORK_ENDS = time(17)
 
@@ -58,7 +59,7 @@ class WorkingCalendar:
 
     name: str
     zone: ZoneInfo
-    weekdays: frozenset[int] = WEEKDAYS
+    weekdays: frozenset[int] = WORKING_WEEK
     start: time = WORK_BEGINS
     end: time = WORK_ENDS
     country: str | None = None
@@ -180,7 +181,7 @@ class _OwnCalendar(BaseModel):
     country: str | None = None
     subdivision: str | None = None
     hours: Annotated[tuple[time, time], BeforeValidator(_from_until)] = (WORK_BEGINS, WORK_ENDS)
-    weekdays: Annotated[frozenset[Weekday], Field(min_length=1)] = WEEKDAYS
+    weekdays: Annotated[frozenset[Weekday], Field(min_length=1)] = WORKING_WEEK
     timezone: str | None = None
 
     @field_validator("country")
@@ -247,11 +248,8 @@ def read_calendars(text: str, timezone: str) -> Mapping[str, WorkingCalendar]:
     try:
         own = _OWN_CALENDARS.validate_json(text) if text.strip() else {}
     except ValidationError as error:
-        item = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in item["loc"] if part != "[key]")
         raise ConfigurationError(
-            f"The Variable notify_calendars cannot be used: {where or 'the whole'}: "
-            f"{item['msg'].removeprefix('Value error, ')}. Write, for example, "
+            f"The Variable notify_calendars cannot be used: {first_of(error)}. Write, for example, "
             '{"warsaw": {"country": "PL", "hours": "08:00-16:00", "timezone": "Europe/Warsaw"}} (Admin → Variables).'
         ) from None
     return {name: _calendar(name, given, timezone) for name, given in own.items()}
