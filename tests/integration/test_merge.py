@@ -618,15 +618,19 @@ def test_published_during_a_run(room: Newsroom, other: Newsroom) -> None:
     assert room.balance().even
 
 
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by a program", "by SQL"])
 @pytest.mark.parametrize("change", ["never", "immediately"])
-def test_no_change_of_mind_is_lost(room: Newsroom, other: Newsroom, change: str) -> None:
+def test_no_change_of_mind_is_lost(room: Newsroom, other: Newsroom, change: str, *, by_hand: bool) -> None:
     """A preference that changes while a run decides that something waits on is looked at by the next run."""
     room.publish("anna")
     room.choose("anna", "weekly")  # so that it is looked at, and kept
     with ThreadPoolExecutor(2) as pool, paused(other.engine, "update notify.deferred d set due_at") as held:
         run = pool.submit(other.merge)
         held.wait()
-        choice = pool.submit(room.choose, "anna", change)
+        if by_hand:
+            choice = pool.submit(room.do, "update notify.preferences set frequency = :f where login = 'anna'", f=change)
+        else:
+            choice = pool.submit(room.choose, "anna", change)  # type: ignore[arg-type]  # its result does not matter
         wait_until(lambda: choice.done() or waiting_for_locks(room))
         held.release()
         assert numbers(run.result(30)) == {"people": 1, "kept": 1, "waiting": 1}
