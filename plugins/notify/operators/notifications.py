@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator
 
 from notify.domain.drain import BUDGET
 from notify.domain.limit import HOURLY_LIMITS
+from notify.operators.run import RunOperator
 from notify.operators.task import polite_interrupt
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class NotificationsOperator(BaseOperator):
+class NotificationsOperator(RunOperator):
     """Send what waits in one sender's queue, within its hourly limit.
 
     The limit is the slots of the pool named as the sender; a listener writes it into the run's conf. Where conf
@@ -43,11 +40,6 @@ class NotificationsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.sender = sender
         self.budget = budget
-
-    @cached_property
-    def _stop(self) -> threading.Event:
-        """Raised when nothing new is to be begun; made at use, for Airflow copies DAGs deeply and a lock cannot be."""
-        return threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Drain the queue.
@@ -87,10 +79,6 @@ class NotificationsOperator(BaseOperator):
         )
         with polite_interrupt(self._stop):
             return drainer.run()
-
-    def on_kill(self) -> None:
-        """Finish what has begun, release the rest."""
-        self._stop.set()
 
     def _limit(self, conf: object) -> int | None:
         limits = conf.get(HOURLY_LIMITS) if isinstance(conf, dict) else None

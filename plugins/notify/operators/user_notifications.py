@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import asdict
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from notify.operators.run import RunOperator
 from notify.operators.task import origin_of, polite_interrupt, refusals_told
 
 if TYPE_CHECKING:
@@ -18,15 +15,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class UserNotificationsOperator(BaseOperator):
+class UserNotificationsOperator(RunOperator):
     """Move what is due to the outbox: a person's only notification as it is, more of them as one digest."""
 
     ui_color = "#ede9fe"
-
-    @cached_property
-    def _stop(self) -> threading.Event:
-        """Raised when no new batch is to be begun; made at use, for Airflow copies DAGs deeply and a lock cannot be."""
-        return threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Move.
@@ -46,7 +38,3 @@ class UserNotificationsOperator(BaseOperator):
             ).run()
         log.info("%s", result.summary)
         return asdict(result)
-
-    def on_kill(self) -> None:
-        """Finish the batch that is under way."""
-        self._stop.set()
