@@ -30,6 +30,9 @@ DEFAULT_TIMEZONE = "UTC"
 #: What Airflow takes for a task, a pool and a connection alike: a sender names all three.
 _SENDER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
+#: What a reader of a mail can follow.
+_WEB_PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
+
 #: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
 LARGEST_MESSAGE = 25 * 1024 * 1024
 
@@ -237,7 +240,7 @@ def hand_over_settings() -> HandOverSettings:
         senders=senders(),
         templates=templates_root(),
         timezone=timezone(),
-        case_url=variable("notify_case_url"),
+        case_url=_case_url(),
         attachment_sources=_attachment_sources(),
         attachment_store=variable("notify_attachment_store") or None,
         identity=sender_identity,
@@ -269,6 +272,17 @@ def _blocked(known: Mapping[str, Kind]) -> dict[str, frozenset[str]]:
             f"cannot be blocked, these kinds can: {blockable}."
         )
     return {process: frozenset(names) for process, names in given.items()}
+
+
+def _case_url() -> str:
+    """The pattern of a case's URL. What no reader can follow would break every mail that links its case."""
+    text = variable("notify_case_url")
+    if text and not _WEB_PAGE.fullmatch(text):
+        raise ConfigurationError(
+            f"The Variable notify_case_url is {text!r}, which is no URL. Write it whole, with {{case_id}} where the "
+            "case's id belongs, for example https://erp.example.com/case/{case_id} (Admin → Variables)."
+        )
+    return text
 
 
 def _attachment_sources() -> tuple[str, ...]:

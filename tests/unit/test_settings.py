@@ -293,3 +293,11 @@ def test_attachment_sources_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch,
     set_variable(monkeypatch, "notify_attachment_sources", value)
     with pytest.raises(ConfigurationError, match=r"notify_attachment_sources .* Write, for example"):
         settings.hand_over_settings()
+
+
+@pytest.mark.parametrize("value", ["erp/case/{case_id}", "javascript:alert(1)", "https://", "https://a b/{case_id}"])
+def test_case_url_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A pattern that makes no link is refused with an example: every mail about a case would break at it."""
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_CASE_URL", value)
+    with pytest.raises(ConfigurationError, match=r"The Variable notify_case_url .*erp.example.com/case/[{]case_id[}]"):
+        settings.hand_over_settings()
