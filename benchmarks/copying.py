@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -24,25 +25,36 @@ Files = dict[str, IO[bytes]]
 _BLOCK = 1024 * 1024
 
 
-def copy_seconds(source: str, target: str, newest: int) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True, order=True)
+class Copied:
+    """What was written.
+
+    :param seconds: of writing, in one transaction with its commit
+    :param mb: as COPY has it
+    """
+
+    seconds: float
+    mb: float
+
+
+def copy(source: str, target: str, newest: int) -> Copied:
     """Copy what a merge has added to one database into another that is empty.
 
     :param newest: the number of the newest content before the merge
-    :returns: the seconds of writing, in one transaction with its commit; and the MB written
     """
     with ExitStack() as stack:
         files: Files = {table: stack.enter_context(TemporaryFile()) for table in _ADDED}
         _read(source, files, newest)
         size = sum(file.tell() for file in files.values())
-        return _write(target, files), size / MB
+        return Copied(round(_write(target, files), 3), round(size / MB, 1))
 
 
 def _read(url: str, files: Files, newest: int) -> None:
     with engine_for(url).begin() as connection, _cursor(connection) as cursor:
         for table, file in files.items():
             rows = sql.SQL("select * from {} where {}").format(_name(table), _condition(table, newest))
-            with cursor.copy(sql.SQL("copy ({}) to stdout (format binary)").format(rows)) as copy:
-                for block in copy:
+            with cursor.copy(sql.SQL("copy ({}) to stdout (format binary)").format(rows)) as answer:
+                for block in answer:
                     file.write(block)
 
 
@@ -52,9 +64,9 @@ def _write(url: str, files: Files) -> float:
     began = time.perf_counter()
     with engine_for(url).begin() as connection, _cursor(connection) as cursor:
         for table, file in files.items():
-            with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(_name(table))) as copy:
+            with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(_name(table))) as answer:
                 while block := file.read(_BLOCK):
-                    copy.write(block)
+                    answer.write(block)
     return time.perf_counter() - began
 
 

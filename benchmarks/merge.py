@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.bench import Bench
-from benchmarks.copying import copy_seconds
+from benchmarks.copying import Copied, copy
 from benchmarks.filling import Waiting, put_aside, settings, verify
 from benchmarks.processes import Team, run
 from benchmarks.profiles import hottest, shares
@@ -67,8 +67,9 @@ def measure(bench: Bench) -> None:
     bench.results.ratio("merge_two_processes_vs_one", one.seconds / two.seconds)
     bench.results.ratio("merge_one_process_vs_copy", copying / one.seconds)
     goal = GOAL_SECONDS * waiting.total / (PEOPLE * EACH)
-    bench.results.goal("merge_seconds", min(one.seconds, two.seconds), most=goal)
-    bench.results.goal("merge_growth_mb", max(one.most("rss_growth_mb"), two.most("rss_growth_mb")), most=GOAL_MB)
+    for name, team in (("one_process", one), ("two_processes", two)):
+        bench.results.goal(f"merge_{name}_seconds", team.seconds, most=goal)
+        bench.results.goal(f"merge_{name}_growth_mb", team.most("rss_growth_mb"), most=GOAL_MB)
     for name, less in (("one_person", Waiting(1, bench.scaled(MANY))), ("singles", Waiting(bench.scaled(SINGLES), 1))):
         with _filled(bench, less):
             _merge(bench, name, less)
@@ -148,11 +149,21 @@ def _copy(bench: Bench) -> float:
     with bench.server.database(_WORKED_ON, _FILLED) as url:
         before = _newest_content(url)
         run(JOB, url=url)
-        with bench.server.database("copied") as empty:
-            seconds, size = copy_seconds(url, empty, before)
-    bench.tell(f"copy the same rows: {seconds:.2f} s")
-    bench.results.add(SUITE, "copy_of_the_same_rows", {"seconds": round(seconds, 3), "mb": round(size, 1)})
-    return seconds
+        copies = [_copied(bench, url, before) for _ in range(bench.repeat)]
+    best = min(copies)
+    bench.results.add(
+        SUITE,
+        "copy_of_the_same_rows",
+        {"seconds": best.seconds, "mb": best.mb, "all_seconds": [one.seconds for one in copies]},
+    )
+    return best.seconds
+
+
+def _copied(bench: Bench, url: str, newest: int) -> Copied:
+    with bench.server.database("copied") as empty:
+        copied = copy(url, empty, newest)
+    bench.tell(f"copy the same rows: {copied.seconds:.2f} s")
+    return copied
 
 
 def _newest_content(url: str) -> int:
