@@ -422,12 +422,12 @@ def test_damaged_storage(room: Newsroom, harm: str, error: str) -> None:
         ("x@example.org; X@EXAMPLE.ORG", {"x@example.org": "mail"}),
         ("eve", {"eve": "inactive"}),
         ("leavers", {"eve": "inactive"}),
-        ("eve@example.com", {"eve@example.com": "mail"}),
-        ("eve; eve@example.com", {"eve": "inactive", "eve@example.com": "mail"}),
+        ("Eve@example.com", {"eve": "inactive"}),
+        ("eve; eve@example.com", {"eve": "inactive"}),
     ],
 )
 def test_recipients(room: Newsroom, recipients: str, homes: dict[str, str]) -> None:
-    """Logins, groups and addresses are told, each person once; an address of nobody who is active is an outside one."""
+    """Logins, groups and addresses are told, each person once, however they are named; nobody who has left is."""
     published = room.publish(recipients)
     assert room.homes() == homes
     tally = list(homes.values())
@@ -446,7 +446,7 @@ def test_recipients(room: Newsroom, recipients: str, homes: dict[str, str]) -> N
         ("anna@example.com", "anna", {"anna": "own_action"}),
         ("x@example.org; anna", "X@example.org", {"x@example.org": "own_action", "anna": "mail"}),
         ("eve; anna", "eve", {"eve": "own_action", "anna": "mail"}),
-        ("eve@example.com; anna", "eve", {"eve@example.com": "own_action", "anna": "mail"}),
+        ("eve@example.com; anna", "eve", {"eve": "own_action", "anna": "mail"}),
         ("eve; anna", "eve@example.com", {"eve": "own_action", "anna": "mail"}),
         ("anna", "the robot", {"anna": "mail"}),
         ("anna", None, {"anna": "mail"}),
@@ -468,6 +468,13 @@ def test_own_action_at_a_shared_address(room: Newsroom, kind: str, actor: str, t
     assert room.homes() == {actor: "own_action", told: "mail"}
     room.publish("anna; zoe", kind, actor="Desk@example.com")
     assert room.homes(room.published[-1]) == {"anna": "own_action", "zoe": "own_action"}
+
+
+def test_address_of_somebody_new(room: Newsroom) -> None:
+    """Who has the address of somebody who has left is told, named by it."""
+    room.hire("zoe", email="Eve@example.com")
+    room.publish("eve@example.com")
+    assert room.homes() == {"zoe": "mail"}
 
 
 def test_shared_address(room: Newsroom) -> None:

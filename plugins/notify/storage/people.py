@@ -75,14 +75,16 @@ def find(connection: Connection, logins: Iterable[str]) -> dict[str, Person]:
     return {row.login: _person(row) for row in connection.execute(query)}
 
 
-def find_by_email(connection: Connection, mailboxes: Iterable[str]) -> dict[str, Person]:
-    """Active people by the lower-case form of their address; of several with the same one, the first login."""
+def find_by_email(connection: Connection, mailboxes: Iterable[str], *, inactive: bool = False) -> dict[str, Person]:
+    """Active people by the lower-case form of their address; of several with the same one, the first login.
+
+    :param inactive: also those who are not active any more, of addresses that nobody active has
+    """
     email = sa.func.lower(people.c.email)
-    query = (
-        sa.select(people)
-        .where(_among(email, (mailbox.lower() for mailbox in mailboxes)), people.c.active)
-        .order_by(people.c.login.desc())
-    )
+    query = sa.select(people).where(_among(email, (mailbox.lower() for mailbox in mailboxes)))
+    if not inactive:
+        query = query.where(people.c.active)
+    query = query.order_by(people.c.active, people.c.login.desc())  # of one address, the last one counts
     return {row.email.lower(): _person(row) for row in connection.execute(query)}
 
 

@@ -124,7 +124,8 @@ class Concerned:
 def concerned(connection: Connection, names: Sequence[str], faults: list[Fault]) -> list[Concerned]:
     """Find everybody whom an event names; who is named twice counts once.
 
-    Unlike :func:`resolve` it takes people who are inactive or have no address: that they get no mail is recorded.
+    Unlike :func:`resolve` it takes people who are inactive or have no address: that they get no mail is recorded, also
+    where somebody who has left is named by the address.
 
     :param faults: what is wrong is added here: no address, nobody of that name, a group without members
     """
@@ -137,7 +138,7 @@ def concerned(connection: Connection, names: Sequence[str], faults: list[Fault])
         except ValueError as error:
             faults.append(Fault("recipients", str(error)))
     strangers = [one.address.key for one in found.values() if one.person is None and one.address]
-    known = people.find_by_email(connection, strangers) if strangers else {}
+    known = people.find_by_email(connection, strangers, inactive=True) if strangers else {}
     recipients: dict[str, Concerned] = {}
     for one in found.values():
         person = known.get(one.address.key) if one.person is None and one.address else None
