@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -243,7 +244,7 @@ def hand_over_settings() -> HandOverSettings:
         case_url=_case_url(),
         attachment_sources=_attachment_sources(),
         attachment_store=variable("notify_attachment_store") or None,
-        identity=sender_identity,
+        identity=cache(sender_identity),  # Reminders asks for each event, and Airflow each time over the network
         kinds=known,
         blocked=_blocked(known),
         calendars=variable("notify_calendars"),

@@ -280,6 +280,16 @@ def test_hand_over_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.url_of_case("INV/1 ä") == "https://cases.example.com/INV%2F1%20%C3%A4?x=1"
 
 
+def test_sender_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many events a run publishes, Airflow is asked once who sends them; the next run asks again."""
+    asked = []
+    monkeypatch.setattr(settings, "connection", asked.append)
+    for run in (1, 2):
+        made = settings.hand_over_settings()
+        assert made.identity("smtp_default") == made.identity("smtp_default")
+        assert len(asked) == run
+
+
 def test_hand_over_settings_by_default() -> None:
     """Without any Variable, no file may be fetched and no case is linked."""
     made = settings.hand_over_settings()
@@ -298,6 +308,6 @@ def test_attachment_sources_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize("value", ["erp/case/{case_id}", "javascript:alert(1)", "https://", "https://a b/{case_id}"])
 def test_case_url_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """A pattern that makes no link is refused with an example: every mail about a case would break at it."""
-    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_CASE_URL", value)
+    set_variable(monkeypatch, "notify_case_url", value)
     with pytest.raises(ConfigurationError, match=r"The Variable notify_case_url .*erp.example.com/case/[{]case_id[}]"):
         settings.hand_over_settings()
