@@ -209,10 +209,11 @@ def test_since(text: str, meant: datetime | timedelta) -> None:
     ["", "yesterday", "7", "20261101", "2026", "2026-11-01T08:00", "2026-02-30", "-P1D", "P-1D", "P1000000D",
      "99999-01-01", "7 days", "2026-11-01+01:00"],
 )  # fmt: skip
-def test_no_since(room: Newsroom, notify: Command, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_since(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> None:
     """What is no such time is refused as a wrong call, with what would be right; a number is not taken for 1970."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
     with pytest.raises(SystemExit) as caught:
-        notify("explain", "--person", "anna", f"--since={text}")
+        cli.main(["explain", "--person", "anna", f"--since={text}"])
     assert caught.value.code == 2
     assert "write 2026-11-01, 2026-11-01T08:00+01:00, or P7D" in capsys.readouterr().err
 
@@ -263,10 +264,11 @@ def test_unknown(room: Newsroom, notify: Command, arguments: tuple[object, ...],
         ("--case", "a\udcff"),
     ],
 )
-def test_wrong_calls(room: Newsroom, notify: Command, arguments: tuple[str, ...]) -> None:
+def test_wrong_calls(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     """A wrong call has exit status 2, and no database is asked what it would refuse."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # as above
     with pytest.raises(SystemExit) as caught:
-        notify("explain", *arguments)
+        cli.main(["explain", *arguments])
     assert caught.value.code == 2
 
 
