@@ -30,6 +30,7 @@ from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency
 from notify.domain.routing import Addressed, Route, reroute
 from notify.exceptions import ConfigurationError, NotifyError, TemplateError
+from notify.progress import Progress
 from notify.rendering import mime
 from notify.rendering.library import library
 from notify.settings import HandOverSettings
@@ -44,9 +45,6 @@ log = logging.getLogger(__name__)
 #: What one transaction takes: so many people at most, and about so many notifications.
 PEOPLE = 500
 NOTIFICATIONS = 5_000
-
-#: Seconds between two lines about the progress of a long run.
-PROGRESS = 10.0
 
 
 @dataclass(slots=True)
@@ -143,7 +141,8 @@ class _Run:
         self.fault = ""
         #: How many people are still to be taken one by one, for with one of them something is wrong.
         self.one_by_one = 0
-        self.started = self.told = time.monotonic()
+        self.progress = Progress(log)
+        self.started = time.monotonic()
 
     def run(self) -> MergeResult:
         with self._transaction() as connection:
@@ -154,7 +153,7 @@ class _Run:
                 self.result.stopped = "stopped; the next run goes on"
                 break
             last = self._batch(last)
-            self._tell()
+            self.progress.tell("%s people so far, %s digests", self.result.people, self.result.digests)
         self._finish()
         if self.fault:
             log.error("%s", self.result.summary)  # who raises returns nothing, and the others were served
@@ -213,11 +212,6 @@ class _Run:
         log.error("What is due could not be moved, and waits, of %s", cause)
         self.fault = self.fault or cause
         self.result.failed += 1
-
-    def _tell(self) -> None:
-        if time.monotonic() - self.told > PROGRESS:
-            self.told = time.monotonic()
-            log.info("%s people so far, %s digests", self.result.people, self.result.digests)
 
     def _finish(self) -> None:
         with self._transaction() as connection:

@@ -28,6 +28,7 @@ from notify.domain.home import Reason
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
 from notify.domain.person import Person
 from notify.exceptions import ConfigurationError, Invalid, NotifyError, UnusableRecord
+from notify.progress import Progress
 from notify.publishing import Published, publish_event
 from notify.settings import HandOverSettings
 from notify.storage import deadlines, outbox, people, schema, suppressions
@@ -151,6 +152,7 @@ class _Run:
         self.elsewhere: set[int] = set()
         self.failures: dict[int, str] = {}
         self.stopped = ""
+        self.progress = Progress(log)
         self.started = time.monotonic()
 
     def run(self) -> RemindResult:
@@ -159,6 +161,7 @@ class _Run:
         place = self._next_batch(None)
         while place is not None and not self.plan.stop.is_set():
             place = self._next_batch(place)
+            self.progress.tell("%s deadlines so far, %s failed", self.tally["looked_at"], len(self.failures))
         self.stopped = "nothing more is due" if place is None else "stopped politely"
         result = self._result()
         if self.failures:

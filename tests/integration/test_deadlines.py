@@ -886,6 +886,18 @@ def test_runs_at_once_share_the_work(outbox: Engine, set_deadline: Any, remind: 
     assert told_by_deadline(outbox) == Counter(one.id for one in made)
 
 
+def test_progress(
+    outbox: Engine, set_deadline: Any, remind: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that takes long says in its log how far it is."""
+    several(set_deadline, 3)
+    pass_time(outbox, 2 * HOUR)
+    monkeypatch.setattr("notify.progress.EVERY", 0.0)
+    with caplog.at_level("INFO"):
+        remind(batch=2)
+    assert [line for line in caplog.messages if "so far" in line] == ["3 deadlines so far, 0 failed"] * 2
+
+
 def test_a_polite_stop(outbox: Engine, set_deadline: Any, remind: Callable[..., RemindResult]) -> None:
     """A run that is to stop ends with the batch it is at, and says so; the next one goes on."""
     several(set_deadline, 5)
