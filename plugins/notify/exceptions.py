@@ -127,10 +127,6 @@ class SchemaTooNew(SchemaError):
     """
 
 
-class UnusableRecord(NotifyError):
-    """What is stored of a person cannot be used. Bring it up to date: import the person again, or correct the row."""
-
-
 # --- Sending ---------------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +149,24 @@ class TransitionError(NotifyError):
 
 class LeaseLost(NotifyError):
     """This drain was taken for dead and its messages were taken over; it must not send any more."""
+
+
+# --- Events and deadlines --------------------------------------------------------------------------------------------
+
+
+class UnusableRecord(NotifyError):
+    """What is stored of a person cannot be used. Bring it up to date: import the person again, or correct the row.
+
+    It stops nobody but this person, so it is no :class:`ConfigurationError`, which ends a run.
+    """
+
+
+class MergeFailed(NotifyError):
+    """What some people have due could not be moved, and waits. The log names them, each with the cause."""
+
+
+class RemindingFailed(NotifyError):
+    """Nobody could be told of some deadlines. They stay due; the log names the cause of each."""
 
 
 class Uneven(NotifyError):

@@ -29,7 +29,7 @@ from notify.domain.kind import DIGEST, Kind
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency
 from notify.domain.routing import Addressed, Route, reroute
-from notify.exceptions import ConfigurationError, NotifyError, TemplateError
+from notify.exceptions import ConfigurationError, MergeFailed, NotifyError, TemplateError
 from notify.progress import Progress
 from notify.rendering import mime
 from notify.rendering.library import library
@@ -94,10 +94,6 @@ class MergeResult:
         parts += [f"{count} {text}" for name, text in names.items() if (count := getattr(self, name))]
         parts.append(f"{self.waiting} waiting" + (f", next at {self.next_at}" if self.next_at else ""))
         return f"{', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
-
-
-class MergeFailed(NotifyError):
-    """What some people have due could not be moved, and waits. The log names them, each with the cause."""
 
 
 @dataclass(slots=True)

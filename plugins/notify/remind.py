@@ -27,7 +27,7 @@ from notify.domain.deadline import (
 from notify.domain.home import Reason
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
 from notify.domain.person import Person
-from notify.exceptions import ConfigurationError, Invalid, NotifyError, UnusableRecord
+from notify.exceptions import ConfigurationError, Invalid, RemindingFailed, UnusableRecord
 from notify.progress import Progress
 from notify.publishing import Published, publish_event
 from notify.settings import HandOverSettings
@@ -109,10 +109,6 @@ _TOLD = {
     DEADLINE_ESCALATED: "escalated",
     REMINDER: "reminders",
 }
-
-
-class RemindingFailed(NotifyError):
-    """Nobody could be told of some deadlines. They stay due; the log names the cause of each."""
 
 
 @dataclass(slots=True)

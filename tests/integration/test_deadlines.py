@@ -32,9 +32,9 @@ from notify.domain.deadline import Closed, Deadline
 from notify.domain.event import Case
 from notify.domain.person import Person
 from notify.domain.preference import Frequency, Preference
-from notify.exceptions import InvalidDeadline, InvalidEvent
+from notify.exceptions import InvalidDeadline, InvalidEvent, RemindingFailed
 from notify.publishing import publish
-from notify.remind import Reminding, RemindingFailed, RemindResult
+from notify.remind import Reminding, RemindResult
 from notify.settings import HandOverSettings
 from notify.storage import cases, deadlines, people, preferences, suppressions
 from notify.storage.models import events

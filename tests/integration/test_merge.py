@@ -21,8 +21,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 from dev.postgres import Postgres
 from notify.domain.kind import read_kinds
 from notify.domain.preference import Preference
-from notify.exceptions import SchemaMissing
-from notify.merge import MergeFailed, Merger, MergeResult
+from notify.exceptions import MergeFailed, SchemaMissing
+from notify.merge import Merger, MergeResult
 from notify.settings import HandOverSettings
 from notify.storage import deferred, preferences, suppressions
 from notify.storage.engine import normal_url

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from notify import deadlines
 from notify.domain import deadline as domain
 from notify.domain.deadline import Closed, Deadline, DeadlineType, ReminderDraft, Step, StepOutcome, TermDraft
-from notify.exceptions import Fault, InvalidDeadline
+from notify.exceptions import Fault, InvalidDeadline, RemindingFailed
 from notify.operators import deadlines as operators
 from notify.operators.deadlines import (
     ClearDeadlineOperator,
@@ -29,7 +29,7 @@ from notify.operators.deadlines import (
 )
 from notify.operators.reminders import RemindersOperator
 from notify.operators.task import key_of
-from notify.remind import RemindingFailed, RemindResult
+from notify.remind import RemindResult
 from notify.settings import HandOverSettings
 from notify.storage.outbox import Origin
 

@@ -18,8 +18,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from notify.domain.event import read_event
-from notify.exceptions import ConfigurationError, Fault, InvalidEvent
-from notify.merge import MergeFailed, MergeResult
+from notify.exceptions import ConfigurationError, Fault, InvalidEvent, MergeFailed
+from notify.merge import MergeResult
 from notify.operators import NotifyOperator, UserNotificationsOperator
 from notify.operators.notify import EVENT_FIELDS
 from notify.publishing import Published
