@@ -156,3 +156,10 @@ def test_refused(text: str) -> None:
     """What is no single address is refused, and never read as somebody else's."""
     with pytest.raises(ValueError, match=r"address|name"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["anna@", "Anna <anna@>"])
+def test_half_an_address(text: str) -> None:
+    """Where the domain is missing, the error says so."""
+    with pytest.raises(ValueError, match="there is nothing after the at sign"):
+        parse_address(text)

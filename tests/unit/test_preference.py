@@ -91,6 +91,13 @@ def test_no_times(field: str, said: object) -> None:
     assert [error["loc"] for error in caught.value.errors()] == [(field,)]
 
 
+@pytest.mark.parametrize("said", ["25:00", "6", "6pm", "22-7"])
+def test_how_to_write_a_time(said: str) -> None:
+    """What is no time of the day is refused with one that is."""
+    with pytest.raises(ValidationError, match=f"'{said}' is no time of the day; write it as 17:30"):
+        Preference.model_validate({"hour": said})
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [

@@ -395,6 +395,8 @@ def test_unknown_names(name: str) -> None:
     """A name that is none is refused, and the names that there are stand in the error."""
     with pytest.raises(ValueError, match="there are berlin, office, and countries by their ISO 3166 code, such as PL"):
         calendar_named(name, '{"office": {}, "berlin": {}}', "UTC")
+    with pytest.raises(ValueError, match="there are countries by their ISO 3166 code, such as PL"):
+        calendar_named(name, "", "UTC")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ def parse_address(text: str) -> Address:
     if CONTROL.search(text):
         raise ValueError("a line break or control character is not allowed in an address")
     name, mailbox = _taken_apart(text.strip())
+    if mailbox.endswith("@"):  # with the domain that stands in, this would be told as another fault
+        raise ValueError(f"{_shown(text)} is no e-mail address: there is nothing after the at sign")
     try:
         checked = email_validator.validate_email(
             mailbox + _STAND_IN,

@@ -6,9 +6,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import time
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 #: Stands for every kind that a person has said nothing else about.
 ANY_KIND = "*"
@@ -55,6 +66,18 @@ def _of_a_week(value: int) -> int:
 Weekday = Annotated[int, Field(strict=True), BeforeValidator(_by_name), AfterValidator(_of_a_week)]
 
 
+def _of_a_clock(value: object, read: ValidatorFunctionWrapHandler) -> time:
+    """Pydantic's reading, but not its words, which name no way to write it."""
+    try:
+        return cast("time", read(value))
+    except ValidationError:
+        raise ValueError(f"{value!r} is no time of the day; write it as 17:30") from None
+
+
+#: A time on the clock of the person's zone.
+Clock = Annotated[time, WrapValidator(_of_a_clock)]
+
+
 class Preference(BaseModel):
     """What a person said about one kind of event, or about all of them; None is "nothing said".
 
@@ -68,10 +91,10 @@ class Preference(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     frequency: Frequency | None = None
-    hour: time | None = None
+    hour: Clock | None = None
     weekday: Weekday | None = None
-    quiet_from: time | None = None
-    quiet_until: time | None = None
+    quiet_from: Clock | None = None
+    quiet_until: Clock | None = None
 
     @field_validator("hour", "quiet_from", "quiet_until")
     @classmethod

@@ -231,8 +231,8 @@ def calendar_named(name: str, text: str, timezone: str) -> WorkingCalendar:
         return own[name]
     if _is_country(name):
         return WorkingCalendar(name, _zone(name, timezone), country=name)
-    names = ", ".join([*sorted(own), "and countries by their ISO 3166 code, such as PL"])
-    raise ValueError(f"there is no calendar {name!r}; there are {names}")
+    names = f"{', '.join(sorted(own))}, and " if own else ""
+    raise ValueError(f"there is no calendar {name!r}; there are {names}countries by their ISO 3166 code, such as PL")
 
 
 @lru_cache(maxsize=4)
