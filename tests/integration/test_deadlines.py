@@ -1017,8 +1017,11 @@ def test_commands(outbox: Engine, set_deadline: Any, set_reminder: Any, remind: 
     remind()
     listed = command("list").splitlines()
     assert [line.split()[0] for line in listed] == [str(one.id) for one in (first, third, second)]
-    assert [line.partition("C-1  ")[2] for line in listed] == [
+    assert [line.partition("C-1  ")[2].partition(";")[0] for line in listed] == [
         "stage Approval, owner anna", "reminder of brian (call)", "the whole case, owner anna",
+    ]  # fmt: skip
+    assert [line.partition("; next ")[2].split()[0] for line in listed] == [
+        "deadline_exceeded", "reminder", "deadline_exceeded",
     ]  # fmt: skip
     shown = command("show", str(first.id))
     assert f"Deadline {first.id}: open" in shown
@@ -1029,7 +1032,8 @@ def test_commands(outbox: Engine, set_deadline: Any, set_reminder: Any, remind: 
     assert command("clear", "C-1", "--stage", "Approval") == f"Deadline {first.id} is cleared.\n"
     assert f"Deadline {first.id}: cleared at " in command("show", str(first.id))
     assert command("clear", "C-1", "--stage", "") == f"Deadline {second.id} is cleared.\n"
-    assert command("clear", "C-1") == "There was none that is open.\n"
+    assert "none that is open; see python -m notify deadlines list --case C-1 --all" in command("clear", "C-1")
+    assert "; next " not in command("list", "--case", "C-1", "--all").splitlines()[0]
     assert len(command("list", "--case", "C-1").splitlines()) == 1
     assert len(command("list", "--case", "C-1", "--all").splitlines()) == 3
     assert command("list", "--case", "C-2", "--all") == "There are no such deadlines.\n"

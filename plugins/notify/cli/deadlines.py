@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("deadlines", help="terms of stages and reminders: what is set, and what became of it")
     actions = group.add_subparsers(required=True, metavar="ACTION")
 
-    listing = actions.add_parser("list", help="by their due time")
+    listing = actions.add_parser("list", help="by their due time, each with what is told next")
     listing.add_argument("--case", type=arguments.text, metavar="ID", help="of this case only")
     listing.add_argument("--all", action="store_true", help="those that have ended as well")
     listing.add_argument("--limit", type=arguments.most, default=50, help="how many (default: %(default)s)")
@@ -47,7 +48,7 @@ def _list(options: argparse.Namespace) -> None:
         found = deadlines.listed(connection, case_id=options.case, ended=options.all, limit=options.limit)
     for one in found:
         state = one.closed_reason or "open"
-        print(f"{one.id:>8}  {state:<13}  {_written(one.due_at)}  {one.case_id}  {_whose(one)}")
+        print(f"{one.id:>8}  {state:<13}  {_written(one.due_at)}  {one.case_id}  {_whose(one)}{_next(one)}")
     if not found:
         print("There are no such deadlines.")
 
@@ -66,7 +67,8 @@ def _clear(options: argparse.Namespace) -> None:
     for number in cleared:
         print(f"Deadline {number} is cleared.")
     if not cleared:
-        print("There was none that is open.")
+        ended = f"python -m notify deadlines list --case {shlex.quote(options.case)} --all"
+        print(f"There was none that is open; see {ended}.")
 
 
 def _lines(one: Deadline) -> Iterator[str]:
@@ -88,6 +90,12 @@ def _whose(one: Deadline) -> str:
     if one.type is DeadlineType.REMINDER:
         return f"reminder of {one.login}" + (f" ({one.name})" if one.name else "")
     return f"{f'stage {one.stage}' if one.stage else 'the whole case'}, owner {one.owner}"
+
+
+def _next(one: Deadline) -> str:
+    """What is told next, without which a term that passed and is still open looks forgotten."""
+    step = next((step for step in one.steps if step.outcome is None), None)
+    return f"; next {step.kind} {_written(step.fires_at)}" if step else ""
 
 
 def _end(step: Step) -> str:
