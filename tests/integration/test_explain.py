@@ -238,6 +238,7 @@ def test_since_is_meant(room: Newsroom, notify: Command) -> None:
         (("--event", 99), "There is no event 99"),
         (("--person", "nobody"), "There is no person 'nobody'"),
         (("--case", "nothing"), "Nothing was published about the case 'nothing'"),
+        (("--event", 1, "--since", "P1D"), "--since goes with --person only"),
         (("--message", 99), "python -m notify messages show 99"),
     ],
 )

@@ -45,11 +45,11 @@ def add_commands(commands: Any) -> None:
     of.add_argument("--message", type=arguments.number, metavar="ID", help="what a mail or a digest tells of")
     explain.add_argument(
         "--since",
-        default=USUAL,
+        metavar="WHEN",
         type=_since,
-        help="with --person: a day (2026-11-01), a moment with its zone, or a time back (default: %(default)s)",
+        help=f"with --person: a day (2026-11-01), a moment with its zone, or a time back (default: {USUAL})",
     )
-    explain.add_argument("--most", type=arguments.most, default=200, help="lines (default: %(default)s)")
+    explain.add_argument("--most", type=arguments.most, default=200, metavar="N", help="lines (default: %(default)s)")
     explain.set_defaults(run=_explain)
 
 
@@ -80,6 +80,8 @@ def _moment_in(text: str) -> datetime:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    if options.since is not None and options.person is None:
+        raise ConfigurationError("--since goes with --person only; anything else is told whole. Leave it out.")
     with connect().connect() as connection:
         schema.require(connection)
         lines = list(_story(connection, options))
@@ -112,7 +114,8 @@ def _of_person(connection: Connection, options: argparse.Namespace) -> Iterator[
     person = people.find(connection, [options.person]).get(options.person)
     if person is None:
         raise ConfigurationError(f"There is no person {options.person!r}; see python -m notify people list.")
-    since = options.since if isinstance(options.since, datetime) else outbox.now(connection) - options.since
+    given = _ago(USUAL) if options.since is None else options.since
+    since = given if isinstance(given, datetime) else outbox.now(connection) - given
     told = explanation.of_person(connection, person.login, since=since, most=options.most)
     yield f"{person.login}, since {_moment(since)}: {len(told)} notifications"
     for one in told:
