@@ -146,8 +146,10 @@ def _progress(text: str) -> None:
 def _records(path: Path) -> Iterator[tuple[str, object]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}. It must be a UTF-8 file.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Name a file that can.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error
     if path.suffix.lower() == ".json":
         yield from _json_records(path, text)
     elif path.suffix.lower() == ".csv":
