@@ -131,6 +131,7 @@ def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
         ("people.json", "[1]", "entry 1"),
         ("people.json", "[", "is no JSON"),
         ("people.csv", "login\n" + "x" * 200_000, "is no CSV: line 1: field larger"),
+        ("people.csv", "login,\nanna,x\n", "line 2: .*there is no such field"),
         ("people.xlsx", "", "neither .csv nor .json"),
     ],
 )

@@ -23,7 +23,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], *, nested: bool = 
     faults: dict[str, Fault] = {}
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         field, *path = (str(part) for part in item["loc"] or ("",))  # the fault of no single field has no place
-        known = not field or field in model.model_fields
+        known = not item["loc"] or field in model.model_fields
         where = field + "".join(f"[{part}]" if part.isdigit() else f".{part}" if nested else "" for part in path)
         problem = item["msg"].removeprefix("Value error, ") if known else "there is no such field"
         if known and item["type"] == "extra_forbidden":
