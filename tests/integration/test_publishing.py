@@ -607,17 +607,19 @@ def test_ends_of_time(room: Newsroom, occurred_at: str, zone: str) -> None:
 def test_language_and_zone_of_each_reader(room: Newsroom) -> None:
     """Each reader has the mail in their language, else in English, and moments by the clock on their wall."""
     room.hire("anna", language="pl", timezone="Europe/Warsaw")
-    room.hire("bob", language="de", timezone="Asia/Kolkata")
+    room.hire("bob", timezone="Asia/Kolkata")
+    room.hire("carl", language="de")
     moment = datetime(2026, 7, 1, 10, tzinfo=UTC)
-    room.publish("anna; bob; x@example.org", "news", word="x", occurred_at=moment)
+    room.publish("anna; bob; carl; x@example.org", "news", word="x", occurred_at=moment)
     assert [(mail.language, mail.subject) for mail in room.mails()] == [
         ("pl", "Wieści: x"),
+        ("en", "News: x"),
         ("en", "News: x"),
         ("en", "News: x"),
     ]
     (room.settings.templates / "alarm/en/body.txt.j2").write_text("{{ occurred_at | time }}")
     room.publish("anna; bob; x@example.org", "alarm", occurred_at=moment)
-    assert [mail.text.strip() for mail in room.mails()[3:]] == ["12:00\u202fPM", "3:30\u202fPM", "10:00\u202fAM"]
+    assert [mail.text.strip() for mail in room.mails()[4:]] == ["12:00\u202fPM", "3:30\u202fPM", "10:00\u202fAM"]
 
 
 def test_personal_templates(room: Newsroom) -> None:
