@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -247,6 +249,20 @@ def notify(database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     yield run
     connect().dispose()  # one engine a process, which outlives the database
+
+
+@pytest.mark.usefixtures("sample")
+def test_without_airflow_s_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that knows the outbox alone reads what the command says, with the defaults, and nothing else."""
+    monkeypatch.delenv("AIRFLOW_VAR_NOTIFY_KINDS")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/none.db")
+    monkeypatch.delenv("AIRFLOW__LOGGING__NAMESPACE_LEVELS", raising=False)
+    command = [sys.executable, "-m", "notify", "preferences", "show", "anna"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("anna, time zone Europe/Warsaw\nWhat applies\n  case_received ")
+    assert "invoice_paid" not in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.fixture
