@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,11 @@ def hand_over_settings() -> HandOverSettings:
         templates=CHECKOUT / "include" / "templates",
         identity=lambda _sender: SenderIdentity("example.com"),
     )
+
+
+@pytest.fixture
+def recursion_limit() -> Iterator[None]:
+    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied."""
+    before = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(before)

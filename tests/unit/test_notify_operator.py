@@ -6,9 +6,7 @@ import copy
 import logging
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -252,14 +250,6 @@ def test_in_a_thread(mergers: list[Any]) -> None:
     thread.start()
     thread.join(30)
     assert answers[0]["people"] == 3
-
-
-@pytest.fixture
-def recursion_limit() -> Iterator[None]:
-    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied."""
-    before = sys.getrecursionlimit()
-    yield
-    sys.setrecursionlimit(before)
 
 
 @pytest.mark.usefixtures("recursion_limit")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -220,14 +218,6 @@ def test_kill_is_polite() -> None:
     assert not operator._stop.is_set()
     operator.on_kill()
     assert operator._stop.is_set()
-
-
-@pytest.fixture
-def recursion_limit() -> Iterator[None]:
-    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied."""
-    before = sys.getrecursionlimit()
-    yield
-    sys.setrecursionlimit(before)
 
 
 @pytest.mark.usefixtures("recursion_limit")
