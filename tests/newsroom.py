@@ -22,6 +22,7 @@ from notify.publishing import Published, publish_event
 from notify.settings import HandOverSettings, SenderIdentity
 from notify.storage import balance, people, preferences
 from notify.storage.balance import Balance
+from notify.storage.outbox import Origin
 
 #: Kinds of event: *news* leaves everything to people, *alarm* nothing, *chores* is daily unless they say otherwise.
 #: *letter* names its reader.
@@ -153,11 +154,13 @@ class Newsroom:
         with self.engine.begin() as connection:
             preferences.save(connection, login, kind, Preference(frequency=frequency, **more))
 
-    def publish(self, recipients: Any, kind: str = "news", word: str = "word", **fields: Any) -> Published:
+    def publish(
+        self, recipients: Any, kind: str = "news", word: str = "word", origin: Origin | None = None, **fields: Any
+    ) -> Published:
         """Publish an event of one word."""
         given = {"kind": kind, "recipients": recipients, "data": {"word": word}} | fields
         with self.engine.begin() as connection:
-            published = publish_event(connection, given, self.settings)
+            published = publish_event(connection, given, self.settings, origin=origin)
         self.published.append(published.event_id)
         return published
 

@@ -88,11 +88,12 @@ def drain(room: Newsroom) -> None:
 
 
 def test_event(room: Newsroom, notify: Command) -> None:
-    """An event is told with each of its recipients, in order: mail and its state, until when it waits, or why not."""
-    published = room.publish("team; x@example.org", case={"id": "7", "title": "Seven"}, actor="the robot")
+    """An event is told with the run it came from, and each recipient's mail with its state, waiting time, or reason."""
+    run = Origin("cases", "run_7", "tell", -1)
+    published = room.publish("team; x@example.org", case={"id": "7", "title": "Seven"}, actor="the robot", origin=run)
     assert_lines(
         lines(notify("explain", "--event", published.event_id)),
-        rf"event {published.event_id}: news of case 7 'Seven' by the robot, {MOMENT}",
+        rf"event {published.event_id}: news of case 7 'Seven' by the robot, {MOMENT}, from cases / run_7",
         r"  anna: mail, message \d+ to anna@example.com: queued, 0 attempts",
         rf"  bob: waiting until {MOMENT}, then UserNotifications moves it",
         r"  carl: no mail, reason never: the person chose never to hear of this kind",
@@ -165,12 +166,12 @@ def test_person(room: Newsroom, notify: Command) -> None:
         rf"bob, since {MOMENT}: 3 notifications",
         rf"  event {room.published[3]}: news, {MOMENT}",
         rf"      waiting until {MOMENT}, then UserNotifications moves it",
-        rf"  event {room.published[2]}: alarm of case 7 '', {MOMENT}",
+        rf"  event {room.published[2]}: alarm of case 7, {MOMENT}",
         r"      mail, message \d+ to bob@example.com: queued, 0 attempts",
         rf"  event {room.published[0]}: news, {MOMENT}",
         r"      mail, message \d+ to bob@example.com: queued, 0 attempts",
-        r"Written to bob directly: 1 messages",
-        rf"  message \d+: 'Hi' by reports / run_1, {MOMENT}: queued, 0 attempts",
+        r"Written to bob directly: 1 message",
+        rf"  message \d+: 'Hi', {MOMENT}, from reports / run_1: queued, 0 attempts",
     )
 
 
@@ -225,7 +226,7 @@ def test_since_is_meant(room: Newsroom, notify: Command) -> None:
     room.do("update notify.messages set created_at = '2026-01-31 23:30Z'")
     assert lines(notify("explain", "--person", "anna"))[0].endswith(": 0 notifications")
     told = lines(notify("explain", "--person", "anna", "--since", "2026-02-01T00:30+01:00"))
-    assert told[0] == "anna, since 2026-01-31 23:30:00Z: 1 notifications"
+    assert told[0] == "anna, since 2026-01-31 23:30:00Z: 1 notification"
     assert lines(notify("explain", "--person", "anna", "--since", "2026-02-01"))[0].endswith(": 0 notifications")
 
 

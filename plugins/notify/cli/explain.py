@@ -117,14 +117,14 @@ def _of_person(connection: Connection, options: argparse.Namespace) -> Iterator[
     given = _ago(USUAL) if options.since is None else options.since
     since = given if isinstance(given, datetime) else outbox.now(connection) - given
     told = explanation.of_person(connection, person.login, since=since, most=options.most)
-    yield f"{person.login}, since {_moment(since)}: {len(told)} notifications"
+    yield f"{person.login}, since {_moment(since)}: {_counted(len(told), 'notification')}"
     for one in told:
         yield f"  {_happened(one)}"
         yield f"      {_home(one)}"
     yield from _cut(len(told), options.most)
     written = explanation.direct(connection, person.email, since=since, most=options.most) if person.email else []
     if written:
-        yield f"Written to {person.login} directly: {len(written)} messages"
+        yield f"Written to {person.login} directly: {_counted(len(written), 'message')}"
         yield from (f"  {_direct(one)}" for one in written)
 
 
@@ -137,9 +137,10 @@ def _by_event(told: Sequence[Told]) -> Iterator[str]:
 
 
 def _happened(one: Told) -> str:
-    case = f" of case {one.case_id} {one.case_title!r}" if one.case_id else ""
+    title = f" {one.case_title!r}" if one.case_title else ""
+    case = f" of case {one.case_id}{title}" if one.case_id else ""
     actor = f" by {one.actor}" if one.actor else ""
-    return f"event {one.event_id}: {one.kind}{case}{actor}, {_moment(one.occurred_at)}"
+    return f"event {one.event_id}: {one.kind}{case}{actor}, {_moment(one.occurred_at)}{_origin(one)}"
 
 
 def _home(one: Told) -> str:
@@ -158,8 +159,16 @@ def _state(one: Told | Direct) -> str:
 
 
 def _direct(one: Direct) -> str:
-    origin = f" by {one.origin_dag_id} / {one.origin_run_id}" if one.origin_dag_id else ""
-    return f"message {one.message_id}: {one.subject!r}{origin}, {_moment(one.created_at)}: {_state(one)}"
+    return f"message {one.message_id}: {one.subject!r}, {_moment(one.created_at)}{_origin(one)}: {_state(one)}"
+
+
+def _origin(one: Told | Direct) -> str:
+    """The run that published or wrote it; Python code has none."""
+    return f", from {one.origin_dag_id} / {one.origin_run_id}" if one.origin_dag_id else ""
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _cut(shown: int, most: int) -> Iterator[str]:

@@ -27,6 +27,8 @@ class Told:
     case_id: str | None
     case_title: str
     actor: str | None
+    origin_dag_id: str | None
+    origin_run_id: str | None
     login: str | None
     name: str
     address: str | None
@@ -43,6 +45,7 @@ class Told:
 
 _TOLD = """
     select e.id as event_id, e.kind, e.occurred_at, e.case_id, e.case_title, e.actor,
+           e.origin_dag_id, e.origin_run_id,
            n.login, n.name, n.address, n.home, n.reason, d.due_at,
            m.id as message_id, m.status, m.status_reason, m.attempts, m.sent_at,
            (select count(*) from notify.notifications other where other.message_id = n.message_id) as in_message

@@ -320,6 +320,7 @@ def upgrade() -> None:
     )
     op.create_index("deferred_login_idx", "deferred", ["login", "look_at"], unique=False, schema=SCHEMA)
     op.add_column("people", sa.Column("source", sa.Text(), nullable=True), schema=SCHEMA)
+    op.execute("update notify.people set source = 'import'")  # there was no other way for them to come
     op.execute(ONE_HOME)
     op.execute(LOOK_AGAIN)
     op.execute(STORAGE)
