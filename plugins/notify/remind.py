@@ -313,19 +313,24 @@ class _Book:
         self.unwanted = suppressions.among(connection, {one.email for one in everybody if one.email})
 
     def recipients(self, deadline: Deadline, step: Step) -> list[str]:
-        """The logins of whom a step tells; the owner as well, where one of those named cannot be reached.
+        """The logins of whom a step tells.
+
+        Of a term the owner is told as well, where one of those named cannot be reached; and where in the end nobody
+        can be, the owner's supervisor: it must not go unnoticed.
 
         :returns: at least one; that of the owner, whether known or not, if there is nobody else
         """
-        logins: dict[str, None] = {}
+        told: dict[str, Person] = {}
         missed = False
         for name in step.recipients:
             behind = list(self._behind(deadline, name))
-            logins |= dict.fromkeys(person.login for person in behind)
+            told |= {person.login: person for person in behind}
             missed = missed or not any(map(self._reachable, behind))
-        if missed and deadline.type is DeadlineType.TERM and deadline.owner in self.people:
-            logins.setdefault(deadline.owner)
-        return list(logins) or [deadline.login or deadline.owner or ""]
+        if missed and deadline.type is DeadlineType.TERM:
+            for role in (OWNER, SUPERVISOR):
+                if role == OWNER or not any(map(self._reachable, told.values())):
+                    told |= {person.login: person for person in self._behind(deadline, role)}
+        return list(told) or [deadline.login or deadline.owner or ""]
 
     def _reachable(self, person: Person) -> bool:
         return person.active and person.email is not None and person.email.lower() not in self.unwanted

@@ -690,7 +690,8 @@ def test_a_reminder_on_a_case_of_which_little_is_known(outbox: Engine, set_remin
         ("anna", ["finance", "@owner"], ["anna", "brian"], 0),
         ("gone", ["@supervisor"], ["chief"], 0),
         ("mute", ["@supervisor"], ["gone", "mute"], 1),
-        ("mute", ["@owner"], ["mute"], 1),
+        ("gone", ["@owner"], ["gone", "chief"], 0),
+        ("mute", ["@owner"], ["mute", "gone"], 1),
     ],
 )
 def test_who_is_told(
@@ -704,7 +705,7 @@ def test_who_is_told(
     unnoticed: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where one of those named cannot be reached, the owner is told as well; where nobody can, the run says so."""
+    """Where one of those named cannot be reached the owner is told as well, or their supervisor, or the run says so."""
     deadline = set_deadline({**CASE, "owner": owner}, "PT1H", escalations=[{"after": "PT1H", "to": to}])
     pass_time(outbox, 3 * HOUR)
     result = remind()
@@ -1035,6 +1036,8 @@ def test_commands(outbox: Engine, set_deadline: Any, set_reminder: Any, remind: 
     assert "none that is open; see python -m notify deadlines list --case C-1 --all" in command("clear", "C-1")
     assert "; next " not in command("list", "--case", "C-1", "--all").splitlines()[0]
     assert len(command("list", "--case", "C-1").splitlines()) == 1
+    cleared = command("clear", "C-1", "--reminder-of", "brian", "--name", "call")
+    assert cleared == f"Deadline {third.id} is cleared.\n"
     assert len(command("list", "--case", "C-1", "--all").splitlines()) == 3
     assert command("list", "--case", "C-2", "--all") == "There are no such deadlines.\n"
     assert "There is no deadline 99" in command("show", "99", status=1)

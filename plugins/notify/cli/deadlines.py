@@ -10,7 +10,7 @@ from typing import Any
 
 from notify.cli import arguments
 from notify.cli.database import connect
-from notify.deadlines import clear_deadline
+from notify.deadlines import clear_deadline, clear_reminder
 from notify.domain.deadline import ANY_STAGE, Deadline, DeadlineType, Step
 from notify.exceptions import ConfigurationError
 from notify.storage import deadlines, schema
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     show.add_argument("id", type=arguments.number, metavar="ID")
     show.set_defaults(run=_show)
 
-    clear = actions.add_parser("clear", help="take the terms of a case back; its reminders stay")
+    clear = actions.add_parser("clear", help="take the terms of a case back, or a person's reminder on it")
     clear.add_argument("case", type=arguments.text, metavar="CASE")
     clear.add_argument(
         "--stage",
@@ -39,6 +39,13 @@ def add_commands(commands: Any) -> None:
         default=ANY_STAGE,
         help="of this stage only; '' (in quotes): of the whole case only",
     )
+    clear.add_argument(
+        "--reminder-of",
+        type=arguments.text,
+        metavar="LOGIN",
+        help="this person's reminder instead of terms",
+    )
+    clear.add_argument("--name", type=arguments.text, default="", help="with --reminder-of: the reminder's name")
     clear.set_defaults(run=_clear)
 
 
@@ -63,7 +70,10 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _clear(options: argparse.Namespace) -> None:
-    cleared = clear_deadline(options.case, stage=options.stage, connection=connect())
+    if options.reminder_of is not None:
+        cleared = clear_reminder(options.reminder_of, options.case, name=options.name, connection=connect())
+    else:
+        cleared = clear_deadline(options.case, stage=options.stage, connection=connect())
     for number in cleared:
         print(f"Deadline {number} is cleared.")
     if not cleared:
