@@ -41,7 +41,13 @@ _FILLED, _WORKED_ON = "filled", "merging"
 
 #: What a digest takes, and the functions that do it; none of them calls another.
 _PARTS = {
-    "reading from the database": ("deferred.py:take", "deferred.py:read", "people.py:find", "preferences.py:find"),
+    "reading from the database": (
+        "deferred.py:take",
+        "deferred.py:read",
+        "people.py:find",
+        "preferences.py:find",
+        "events.py:told",
+    ),
     "arranging by case": ("digest.py:arrange",),
     "subject": ("library.py:_subject",),
     "HTML": ("library.py:_html",),
