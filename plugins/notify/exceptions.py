@@ -151,6 +151,23 @@ class LeaseLost(NotifyError):
     """This drain was taken for dead and its messages were taken over; it must not send any more."""
 
 
+class UnreadableMail(NotifyError):
+    """A mail says that it is a delivery report, and cannot be read as one."""
+
+
+class MailboxFault(NotifyError):
+    """The mailbox for delivery reports cannot be read.
+
+    :param cause: what happened, in one sentence
+    :param remedy: what the admin should do
+    """
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(f"{cause} What to do: {remedy}")
+
+
 # --- Events and deadlines --------------------------------------------------------------------------------------------
 
 
