@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import merge, publishing
+from benchmarks import drain, merge, publishing
 from benchmarks.bench import Bench
 from benchmarks.processes import CHECKOUT
 from benchmarks.results import Results
@@ -19,6 +19,7 @@ from dev.steps import Steps, say
 SUITES: dict[str, Callable[[Bench], None]] = {
     publishing.SUITE: publishing.measure,
     merge.SUITE: merge.measure,
+    drain.SUITE: drain.measure,
 }
 
 #: Where the figures go: those of a whole run are kept, all others are a trial.

@@ -29,14 +29,16 @@ class Bench:
         """So many, or a tenth of it where it has to be quick."""
         return max(1, count // 10) if self.quick else count
 
-    def fastest(self, what: str, measure: Callable[[], Team]) -> tuple[Team, list[float]]:
+    def fastest(self, what: str, measure: Callable[[], Team], most: int | None = None) -> tuple[Team, list[float]]:
         """Measure again and again.
 
+        :param most: so often at most
         :returns: the fastest, and the seconds of all
         """
         teams = []
-        for number in range(self.repeat):
+        repeat = self.repeat if most is None else min(most, self.repeat)
+        for number in range(repeat):
             team = measure()
             teams.append(team)
-            self.tell(f"{what}: {team.seconds:.2f} s" + (f" ({number + 1} of {self.repeat})" * (self.repeat > 1)))
+            self.tell(f"{what}: {team.seconds:.2f} s" + (f" ({number + 1} of {repeat})" * (repeat > 1)))
         return min(teams, key=lambda team: team.seconds), [round(team.seconds, 3) for team in teams]

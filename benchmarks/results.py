@@ -62,7 +62,7 @@ class Results:
             for name, figure in figures.items()
         ]
         for suite, profile in self.profiles.items():
-            lines += [f"{suite}: time: {part} {share:.1%}" for part, share in profile["parts"].items()]
+            lines += [f"{suite}: time: {part} {share:.1%}" for part, share in profile.get("parts", {}).items()]
         lines += [f"{name}: {value}" for name, value in self.ratios.items()]
         lines += [
             f"goal {name}: {'met' if goal['met'] else 'MISSED'} {_told(goal)}" for name, goal in self.goals.items()
