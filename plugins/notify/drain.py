@@ -13,31 +13,35 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from queue import Empty, SimpleQueue
 
 from sqlalchemy.engine import Connection, Engine
 
 from notify.channels.base import Channel
+from notify.crew import Crew
 from notify.domain.drain import BUDGET, LEASE
+from notify.domain.lease import Lease
 from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
-from notify.exceptions import SenderFault
+from notify.progress import Progress
 from notify.sessions import Report, SessionThread, Task
 from notify.storage import attempts, drains, schema, waiting
-from notify.storage.attempts import Begun, Claimed, Settlement
+from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.drains import AtWork
 from notify.storage.engine import set_actor
+from notify.storage.pipeline import Pipeline, pipelined
 
 log = logging.getLogger(__name__)
 
-#: Messages reserved ahead for each session: enough to never wait for a claim, few enough that an urgent message
-#: soon has its turn and a crash has little to release.
-AHEAD = 8
+#: Messages reserved ahead for each session: at least and at most.
+AHEAD = (4, 24)
+
+#: Between them, for so many seconds of sending: few claims, and yet an urgent message soon has its turn.
+AHEAD_SECONDS = 0.5
 
 #: Sender faults of one message before it is charged for them, provided that others get through.
 FAULTS_BEFORE_CHARGE = 3
@@ -45,9 +49,6 @@ FAULTS_BEFORE_CHARGE = 3
 #: How long a session may be at one message, or at opening: RFC 5321, 4.5.3.2.6, gives a server 10 minutes for its last
 #: answer. A channel's own timeout bounds each wait; one byte before each of them, and there would be no end.
 PATIENCE = timedelta(minutes=10)
-
-#: How long to wait for all sessions to say goodbye, in seconds.
-GOODBYE = 5.0
 
 #: What a message waits after the sender failed at it, so that the next one has its turn.
 ASIDE = timedelta(minutes=1)
@@ -92,14 +93,20 @@ class DrainResult:
     seconds: float = 0.0
 
     @property
-    def summary(self) -> str:
-        """The result in one line, for the log."""
-        limit = "no limit" if self.limit < 0 else f"limit {self.limit} an hour"
+    def counts(self) -> str:
+        """How far it is, for the log."""
         parts = [f"{self.accepted} handed to the server"]
         names = ("retried", "failed", "uncertain", "released", "expired", "recovered", "doubted")
         parts += [f"{count} {name}" for name in names if (count := getattr(self, name))]
         if self.refused_recipients:
             parts.append(f"{self.refused_recipients} recipients refused")
+        return ", ".join(parts)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line, for the log."""
+        limit = "no limit" if self.limit < 0 else f"limit {self.limit} an hour"
+        parts = [self.counts]
         if self.held_back:
             when = f", next slot at {self.next_slot_at}" if self.next_slot_at else ""
             parts.append(f"{self.held_back} held back by the limit{when}")
@@ -151,17 +158,16 @@ class _Run:
         self.plan = plan
         self.connection: Connection | None = None
         self.started = time.monotonic()
-        self.renewed = self.started
-        self.reports: SimpleQueue[Report] = SimpleQueue()
-        self.sessions: list[SessionThread] = []
-        self.threads: list[SessionThread] = []
-        self.most = plan.channel.max_connections
-        self.idle: deque[SessionThread] = deque()
+        self.lease = Lease(plan.lease)
+        self.crew = Crew(plan.channel, plan.sender, plan.patience)
         self.reserved: deque[Claimed] = deque()
+        self.reserved_at = self.started
+        self.given = 0  # since then
         self.settlements: list[Settlement] = []
-        self.fault: SenderFault | None = None
         self.exhausted = False
         self.stopped = ""
+        self.renewal: float | None = None  # when the open transaction asked for one
+        self.progress = Progress(log)
         self.actor = f"{plan.dag_id}/{plan.run_id}" if plan.dag_id else f"drain on {socket.gethostname()}"
 
     def run(self) -> DrainResult:
@@ -172,6 +178,7 @@ class _Run:
                 self.connection.close()
 
     def _run(self) -> DrainResult:
+        asked_at = self.lease.now()
         with self._transaction() as connection:
             schema.require(connection)
             if self.plan.alone and (other := drains.at_work(connection, self.plan.sender)):
@@ -186,6 +193,7 @@ class _Run:
                 window=self.plan.window,
                 lease=self.plan.lease,
             )
+        self.lease.renew(asked_at)
         with self._transaction() as connection:  # of its own: it waits for living drains, and may block none of them
             recovered = drains.recover(connection, self.plan.sender)
             expired = waiting.expire(connection, self.plan.sender)
@@ -199,13 +207,13 @@ class _Run:
         )
         try:
             if ready:
-                self._start_session()
+                self.crew.grow(1)
                 self._loop()
         finally:
             self._finish()
-        if self.fault:
+        if self.crew.fault:
             log.warning("%s", self.result.summary)  # who raises returns nothing, and some may have been sent
-            raise self.fault
+            raise self.crew.fault
         return self.result
 
     def _leave_to(self, other: AtWork, connection: Connection) -> DrainResult:
@@ -225,84 +233,97 @@ class _Run:
         while True:
             self._collect()
             go_on = self._may_go_on()
-            if not go_on and not self._busy():
+            if not go_on and not self.crew.busy:
                 return
+            if go_on:
+                self._reserve()
             self._turn(go_on)
-            if not self._busy() and not self.reserved and self.exhausted:
+            if not self.crew.busy and not self.reserved and self.exhausted:
                 return
 
-    def _busy(self) -> bool:
-        return any(session.busy for session in self.sessions)
+    def _collect(self) -> None:
+        """Wait for reports, and note them; wake in time to renew the lease."""
+        for report in self.crew.wait(self.plan.lease.total_seconds() / 3):
+            self._note(self._settlement(report))
 
     def _may_go_on(self) -> bool:
         if self.stopped:
             return False
-        if self.plan.stop.is_set():
+        if self.crew.fault:
+            self.stopped = "the sender failed"
+        elif self.plan.stop.is_set():
             self.stopped = "stopped politely"
         elif time.monotonic() - self.started > self.plan.budget.total_seconds():
             self.stopped = "the time budget is spent"
         return not self.stopped
 
-    def _turn(self, go_on: bool) -> None:
-        """One transaction: settle what was sent, claim what is missing, begin what comes next."""
-        settlements, self.settlements = self.settlements, []
-        try:
+    def _reserve(self) -> None:
+        """Claim ahead, and use more sessions when there is work for them."""
+        ahead = self._ahead()
+        if len(self.reserved) < ahead // 2 and not self.exhausted:
             with self._transaction() as connection:
                 self._show_up(connection)
-                attempts.settle(connection, self.drain.id, settlements)
-                self._drop_expired(connection)
-                if go_on:
-                    self._reserve(connection)
-                pairs = self._pairs() if go_on else []
-                begun = attempts.begin(connection, self.drain, [claimed for _, claimed in pairs])
+                claimed = attempts.claim(connection, self.drain, ahead - len(self.reserved))
+            self.reserved.extend(claimed)
+            self.exhausted = not claimed
+            self.reserved_at, self.given = time.monotonic(), 0
+        self.crew.grow((len(self.reserved) + 1) // 2)
+
+    def _ahead(self) -> int:
+        least, most = (count * len(self.crew) for count in AHEAD)
+        pace = self.given / max(time.monotonic() - self.reserved_at, 0.001)
+        return min(max(least, round(pace * AHEAD_SECONDS)), most)
+
+    def _turn(self, go_on: bool) -> None:
+        """One transaction: settle what was sent, begin what comes next."""
+        settlements, self.settlements = self.settlements, []
+        threads = self.crew.free(len(self.reserved)) if go_on else []
+        claimed = [self.reserved.popleft() for _ in threads]
+        try:
+            begun = self._settle_and_begin(settlements, claimed)
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             raise
-        for (session, claimed), one in zip(pairs, begun, strict=True):
-            self._give(session, claimed, one)
+        for thread, one, what in zip(threads, claimed, begun, strict=True):
+            self._give(thread, one, what)
+        self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
-    def _pairs(self) -> list[tuple[SessionThread, Claimed]]:
-        count = min(len(self.idle), len(self.reserved))
-        return [(self.idle.popleft(), self.reserved.popleft()) for _ in range(count)]
+    def _settle_and_begin(
+        self, settlements: Sequence[Settlement], claimed: Sequence[Claimed]
+    ) -> list[Begun | Unsendable]:
+        with self._transaction() as connection:
+            with pipelined(connection) as pipeline:
+                alive = self._ask_to_live(pipeline)
+                settled = attempts.settle(pipeline, self.drain.id, settlements)
+                begun = attempts.begin(pipeline, self.drain, claimed, self.lease)
+            alive()
+            settled()
+            found = begun()
+            if Unsendable.LATE in found:
+                attempts.release_expired(connection, self.drain)
+        return found
 
-    def _give(self, session: SessionThread, claimed: Claimed, begun: Begun | None) -> None:
-        if begun is None:  # erased while it waited
+    def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:
+        if isinstance(begun, Begun):
+            self.given += 1
+            self.crew.give(thread, Task(claimed, begun))
+            return
+        if begun is Unsendable.ERASED:
             self._note(Settlement(claimed, Outcome(())))
-            self.reports.put(Report(session))
-        else:
-            session.busy_since = time.monotonic()
-            session.tasks.put(Task(claimed, begun))
-
-    def _drop_expired(self, connection: Connection) -> None:
-        """What became too late while it was reserved is not sent."""
-        if any(claimed.expires for claimed in self.reserved):
-            gone = attempts.release_expired(connection, self.drain)
-            self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in gone)
-
-    def _reserve(self, connection: Connection) -> None:
-        """Claim ahead, and use more sessions when there is work for them."""
-        ahead = AHEAD * max(1, len(self.sessions))
-        if len(self.reserved) < ahead // 2 and not self.exhausted:
-            claimed = attempts.claim(connection, self.drain, ahead - len(self.reserved))
-            self.reserved.extend(claimed)
-            self.exhausted = not claimed
-        while len(self.sessions) < self.most and len(self.reserved) > 2 * len(self.sessions):
-            self._start_session()
-
-    def _start_session(self) -> None:
-        session = SessionThread(len(self.threads), self.plan.channel, self.reports)
-        self.sessions.append(session)
-        self.threads.append(session)
-        session.start()
+        self.crew.back(thread)
 
     def _show_up(self, connection: Connection) -> None:
         """Make sure, until the transaction ends, that nobody takes this run for dead; renew the lease in time."""
-        now = time.monotonic()
-        if now - self.renewed > self.plan.lease.total_seconds() / 3:
-            drains.renew(connection, self.drain)
-            self.renewed = now
-        else:
-            drains.keep(connection, self.drain)
+        with pipelined(connection) as pipeline:
+            alive = self._ask_to_live(pipeline)
+        alive()
+
+    def _ask_to_live(self, pipeline: Pipeline) -> Callable[[], None]:
+        """Ask for it; nothing else may have been asked in this transaction yet."""
+        if not self.lease.due:
+            return drains.keep(pipeline, self.drain)
+        self.renewal = self.lease.now()
+        return drains.renew(pipeline, self.drain)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -312,76 +333,29 @@ class _Run:
             self.connection.detach()  # it bears the run's name, so nobody else may get it from the pool
             with self.connection.begin():
                 set_actor(self.connection, self.actor, for_session=True)
+        self.renewal = None
         with self.connection.begin():
             yield self.connection
-
-    # --- Reports -----------------------------------------------------------------------------------------------------
-
-    def _collect(self) -> None:
-        """Wait for a report, and take all that have come; wake in time to renew the lease."""
-        with suppress(Empty):
-            self._take(self.reports.get(timeout=self.plan.lease.total_seconds() / 3))
-            while True:
-                self._take(self.reports.get_nowait())
-        self._give_up()
-
-    def _give_up(self) -> None:
-        """Do without sessions that do not come back.
-
-        Their messages stay begun: each counts against the limit while the session may yet send it, and the next run
-        takes it over as one in doubt.
-        """
-        patience = self.plan.patience.total_seconds()
-        latest = time.monotonic() - patience
-        for session in [one for one in self.sessions if one.busy_since is not None and one.busy_since < latest]:
-            self._retire(session, SenderFault(f"A session has not come back within {patience:.0f} s.", _SILENT))
-
-    def _take(self, report: Report) -> None:
-        session = report.thread
-        if session not in self.sessions:  # given up: too late
-            return
-        session.busy_since = None
-        if report.task is not None:
-            self._take_result(session, report.task, report)
-        if report.fault and (report.task is None or session.faults > 1):
-            self._retire(session, report.fault)
-        elif session not in self.idle:
-            self.idle.append(session)
-
-    def _take_result(self, session: SessionThread, task: Task, report: Report) -> None:
-        claimed = task.claimed
-        if report.fault is None:
-            session.faults = 0
-            self._note(Settlement(claimed, report.outcome))
-            return
-        session.faults += 1
-        if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
-            text = f"the connection fails at this message: {report.fault.cause}"
-            outcome = Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text)
-            self._note(Settlement(claimed, outcome))
-        else:
-            self._note(Settlement(claimed, None, report.fault.cause, ASIDE))
-
-    def _retire(self, session: SessionThread, fault: SenderFault) -> None:
-        """Do without a session that cannot be had; without the last one, there is no sending."""
-        session.tasks.put(None)
-        self.sessions.remove(session)
-        if self.sessions:
-            self.most = len(self.sessions)  # to knock again and again is how one gets blacklisted
-            log.warning("%s: one session less: %s", self.plan.sender, fault.cause)
-        else:
-            self.fault = fault
-            self.stopped = "the sender failed"
+        if self.renewal is not None:
+            self.lease.renew(self.renewal)
 
     # --- The books ---------------------------------------------------------------------------------------------------
 
+    def _settlement(self, report: Report) -> Settlement:
+        assert report.task is not None
+        claimed, fault = report.task.claimed, report.fault
+        if fault is None:
+            return Settlement(claimed, report.outcome, "the run stood still for too long")
+        if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
+            text = f"the connection fails at this message: {fault.cause}"
+            positions = report.task.begun.parcel.positions
+            return Settlement(claimed, Outcome.same(positions, Verdict.TEMPORARY, None, text))
+        return Settlement(claimed, None, fault.cause, ASIDE)
+
     def _note(self, settlement: Settlement) -> None:
-        """Count an ended attempt and log its line; no address, no text."""
+        """Count an ended attempt, and log a line about what was not simply taken; no address, no text."""
         self.settlements.append(settlement)
-        claimed, conclusion = settlement.claimed, settlement.conclusion
-        result = self.result
-        outcome = settlement.outcome
-        verdict = outcome.verdict.value if outcome else "sender fault"
+        outcome, conclusion, result = settlement.outcome, settlement.conclusion, self.result
         if outcome is None:
             result.released += 1
         elif conclusion.status is Status.SENT:
@@ -394,12 +368,13 @@ class _Run:
             result.uncertain += 1
         refused = len(outcome.of(Verdict.PERMANENT)) if outcome else 0
         result.refused_recipients += refused
+        if conclusion.status is Status.SENT and not refused:
+            return  # the register has it; thousands of lines would hide those that matter
+        verdict = outcome.verdict.value if outcome else "sender fault"
         code = outcome.decisive.code if outcome else None
-        level = logging.INFO if conclusion.status is Status.SENT and not refused else logging.WARNING
-        log.log(
-            level,
+        log.warning(
             "message %s: %s%s → %s%s",
-            claimed.id,
+            settlement.claimed.id,
             verdict,
             f" ({code})" if code else "",
             conclusion.status,
@@ -408,23 +383,23 @@ class _Run:
 
     def _finish(self) -> None:
         """Let begun messages end, put the rest back, and close the books."""
-        for session in self.sessions:
-            session.tasks.put(None)
-        while self._busy():
+        self.crew.dismiss()
+        while self.crew.busy:
             self._collect()
             with self._transaction() as connection:
-                drains.renew(connection, self.drain)
+                self._show_up(connection)
         with self._transaction() as connection:
-            drains.keep(connection, self.drain)
-            attempts.settle(connection, self.drain.id, self.settlements)
+            with pipelined(connection) as pipeline:
+                alive = self._ask_to_live(pipeline)
+                settled = attempts.settle(pipeline, self.drain.id, self.settlements)
+            alive()
+            settled()
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)
             self._count_queue(connection)
             drains.end(connection, self.drain, self.stopped)
-            drains.remember_fault(connection, self.plan.sender, self.fault)
-        goodbye = time.monotonic() + GOODBYE
-        for thread in self.threads:
-            thread.join(timeout=max(0.0, goodbye - time.monotonic()))
+            drains.remember_fault(connection, self.plan.sender, self.crew.fault)
+        self.crew.part()
         self.result.stopped = self.stopped
         self.result.seconds = round(time.monotonic() - self.started, 3)
 
@@ -438,9 +413,3 @@ class _Run:
             slot = waiting.next_slot(connection, self.drain)
             self.result.next_slot_at = slot.isoformat(timespec="seconds") if slot else None
         self.stopped = self.stopped or "nothing more is due"
-
-
-_SILENT = (
-    "Look at the mail server's log: it keeps connections open without an answer. A message that it was given is in "
-    "doubt; the next run takes it over."
-)

@@ -1,20 +1,19 @@
-"""The sessions of a drain: a thread for each, which does nothing but send.
+"""A session of a drain: a thread that does nothing but send.
 
-No database here. The drain's main thread gives begun messages and takes reports.
+No database here. The drain's main thread gives begun messages and takes reports; see :mod:`notify.crew`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from notify.channels.base import Channel, Session
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.parcel import Parcel
-from notify.exceptions import NotifyError, SenderFault
+from notify.exceptions import LeaseLost, NotifyError, SenderFault
 from notify.storage.attempts import Begun, Claimed
 
 log = logging.getLogger(__name__)
@@ -33,14 +32,16 @@ class Report:
     """What a session's thread tells the main thread.
 
     :param task: the message it was given; None where it reports on opening its session
-    :param outcome: what came of it
+    :param outcome: what came of it; None without a fault where the run's lease was over before it was sent
     :param fault: the sender's fault, where there was one
+    :param alive: whether its connection still stands
     """
 
     thread: SessionThread
     task: Task | None = None
     outcome: Outcome | None = None
     fault: SenderFault | None = None
+    alive: bool = True
 
 
 class SessionThread:
@@ -55,16 +56,9 @@ class SessionThread:
     def __init__(self, number: int, channel: Channel, reports: SimpleQueue[Report]) -> None:
         self._thread = threading.Thread(target=self._run, name=f"notify-session-{number}", daemon=True)
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self.busy_since: float | None = time.monotonic()  # opening; the main thread's own note, as is the next
-        self.faults = 0  # in a row; two on fresh sessions are the sender's, not the message's
         self._channel = channel
         self._reports = reports
         self._session: Session | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a report of it is awaited."""
-        return self.busy_since is not None
 
     def start(self) -> None:
         """Open the session and report; from then on, send what comes."""
@@ -76,10 +70,16 @@ class SessionThread:
 
     def _run(self) -> None:
         """Open a session, then send what comes; a lost session is opened anew when it is needed."""
-        self._reports.put(Report(self, fault=self._open()))
+        fault = self._open()
+        self._reports.put(Report(self, fault=fault, alive=fault is None))
         while task := self.tasks.get():
-            self._reports.put(self._handle(task))
+            outcome, fault = self._handle(task)
+            self._reports.put(Report(self, task, outcome, fault, self._alive))
         self._close()
+
+    @property
+    def _alive(self) -> bool:
+        return self._session is not None and self._session.alive
 
     def _open(self) -> SenderFault | None:
         try:
@@ -94,36 +94,41 @@ class SessionThread:
             )
         return None
 
-    def _handle(self, task: Task) -> Report:
+    def _handle(self, task: Task) -> tuple[Outcome | None, SenderFault | None]:
         try:
             parcel = task.begun.load()
         except NotifyError as error:  # its attachment cannot be had; the other messages are whole
-            return self._unsent(task, str(error))
+            return _unsent(task, str(error)), None
         except Exception as error:  # a thread that dies would never report
             log.exception("Message %s could not be put together", task.claimed.id)
-            return self._unsent(task, f"it could not be put together: {type(error).__name__}; see the log of the run")
-        if self._session is None or not self._session.alive:
+            return _unsent(task, f"it could not be put together: {type(error).__name__}; see the log of the run"), None
+        if not self._alive:
             self._close()
             if fault := self._open():
-                return Report(self, task, fault=fault)
+                return None, fault
         assert self._session is not None
         return self._send(self._session, task, parcel)
 
-    def _unsent(self, task: Task, text: str) -> Report:
-        return Report(self, task, Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text))
-
-    def _send(self, session: Session, task: Task, parcel: Parcel) -> Report:
+    def _send(self, session: Session, task: Task, parcel: Parcel) -> tuple[Outcome | None, SenderFault | None]:
+        if parcel.lease and not parcel.lease.holds:
+            return None, None
         try:
-            return Report(self, task, session.send(parcel))
+            return session.send(parcel), None
+        except LeaseLost:
+            return None, None
         except SenderFault as fault:
-            return Report(self, task, fault=fault)
+            return None, fault
         except Exception as error:  # a message that breaks the channel must not break the queue
             log.exception("Message %s broke the channel in an unexpected way", task.claimed.id)
             self._close()
             text = f"it could not be sent: {type(error).__name__}; see the log of the run"
-            return Report(self, task, Outcome.same(parcel.positions, Verdict.IN_DOUBT, None, text))
+            return Outcome.same(parcel.positions, Verdict.IN_DOUBT, None, text), None
 
     def _close(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _unsent(task: Task, text: str) -> Outcome:
+    return Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text)

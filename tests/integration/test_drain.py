@@ -31,6 +31,7 @@ from notify.operators import NotificationsOperator
 from notify.settings import HandOverSettings
 from notify.storage import attempts, drains, limits, outbox, register, waiting
 from notify.storage.attempts import Settlement
+from notify.storage.pipeline import Pipeline, pipelined
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
 
@@ -809,8 +810,15 @@ def dead_drain(engine: Engine, claim: int, begin: int) -> tuple[Drain, list[atte
     with engine.begin() as connection:
         drain = drains.start(connection, SENDER, -1, worker="dead", lease=timedelta(seconds=-1))
         claimed = attempts.claim(connection, drain, claim)
-        attempts.begin(connection, drain, claimed[:begin])
+        asked(connection, lambda pipeline: attempts.begin(pipeline, drain, claimed[:begin]))
     return drain, claimed
+
+
+def asked(connection: Connection, question: Callable[[Pipeline], Callable[[], Any]]) -> Any:
+    """Ask something alone, and wait for its answer."""
+    with pipelined(connection) as pipeline:
+        answer = question(pipeline)
+    return answer()
 
 
 def test_recovery(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -841,7 +849,7 @@ def test_recovered_cannot_go_on(engine: Engine, connection: Connection, queue: Q
         lambda mine: attempts.settle(mine, lost.id, [accepted]),
     ):
         with pytest.raises(LeaseLost), engine.begin() as mine:
-            step(mine)
+            asked(mine, step)
     assert states(connection, [begun, reserved]) == ["queued", "queued"]
     assert [one.outcome for one in read(connection, begun).tries] == ["in_doubt"]
     with engine.begin() as mine:
@@ -859,7 +867,7 @@ def test_living_are_left_alone(engine: Engine, connection: Connection, queue: Qu
     with engine.begin() as other:
         assert drains.recover(other, SENDER) == drains.Recovered(0, 0)
     with engine.begin() as mine:
-        assert all(attempts.begin(mine, living, claimed))
+        assert len(asked(mine, lambda pipeline: attempts.begin(pipeline, living, claimed))) == 2
 
 
 def test_taken_over_while_sending(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -936,7 +944,7 @@ def test_silent_server(  # noqa: PLR0917 - pytest passes them by name
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A session that never comes back holds its run up for no longer than the patience; its message is in doubt."""
-    monkeypatch.setattr("notify.drain.GOODBYE", 0.1)
+    monkeypatch.setattr("notify.crew.GOODBYE", 0.1)
     numbers = queue(count=3)
     with pytest.raises(SenderFault, match="has not come back within"):
         drain(engine, silent(1), limit=3, **IMPATIENT)
@@ -958,7 +966,7 @@ def test_one_silent_session(
     engine: Engine, connection: Connection, queue: Queue, silent: Callable[..., Silent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One session that never comes back does without its own message only; when it speaks at last, it is not heard."""
-    monkeypatch.setattr("notify.drain.GOODBYE", 0.1)
+    monkeypatch.setattr("notify.crew.GOODBYE", 0.1)
     numbers = queue(count=20)
     channel = silent(2)
     result = drain(engine, channel, **IMPATIENT)
@@ -1012,8 +1020,8 @@ def test_recovery_beside_a_living_drain(engine: Engine, queue: Queue) -> None:
     channel = MemoryChannel()
     with ThreadPoolExecutor(1) as pool, engine.connect() as mine:
         mine.execute(sa.text("set local deadlock_timeout = '100ms'"))
-        drains.keep(mine, slow)
-        attempts.settle(mine, slow.id, [accepted])
+        asked(mine, lambda pipeline: drains.keep(pipeline, slow))
+        asked(mine, lambda pipeline: attempts.settle(pipeline, slow.id, [accepted]))
         other = pool.submit(drain, engine, channel, 10)
         _until_somebody_waits(engine, other)
         attempts.claim(mine, slow, 1)  # needs the sender, which a run that begins writes to
@@ -1069,3 +1077,57 @@ def test_summary(engine: Engine, queue: Queue, sink: SmtpSink) -> None:
         f"smtp_default (limit 2 an hour): 2 handed to the server, 1 recipients refused, 1 held back by the limit, "
         f"next slot at {result.next_slot_at}, 1 waiting; the limit is reached; "
     )
+
+
+# --- The circuit breaker ---------------------------------------------------------------------------------------------
+
+
+class Mortal(MemoryChannel):
+    """A server that dies after so many messages, and counts who knocks at its door.
+
+    :param lives: messages that it takes
+    """
+
+    def __init__(self, lives: int, max_connections: int) -> None:
+        super().__init__(max_connections=max_connections)
+        self._lives = lives
+        self.knocks = 0  # since its death
+
+    def open(self) -> Any:
+        with self._lock:
+            if self._lives <= 0:
+                self.knocks += 1
+                raise SenderFault("Nobody is there.", "Start the server.")
+        return super().open()
+
+    def deliver(self, parcel: Parcel) -> tuple[Outcome, bool]:
+        with self._lock:
+            self._lives -= 1
+            dead = self._lives < 0
+        if dead:
+            raise SenderFault("The connection is gone.", "Start the server.")
+        return super().deliver(parcel)
+
+
+def test_dead_server_costs_one_try(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """A server that dies under eight sessions is knocked at once, and once again by the next run."""
+    numbers = queue([f"r{number}@example.com" for number in range(100)])
+    channel = Mortal(lives=40, max_connections=8)
+    for knocks in (1, 2):
+        with pytest.raises(SenderFault, match="Nobody is there"):
+            drain(engine, channel)
+        assert channel.knocks == knocks
+    assert sorted(set(states(connection, numbers))) == ["queued", "sent"]
+    assert value(connection, "select count(*) from notify.attempts where ended_at is null") == 0
+    assert value(connection, "select max(refusals) from notify.messages") == 0
+
+
+def test_sessions_come_back(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """When all connections break at once and the server is there again, the run goes on and sends everything."""
+    numbers = queue([f"r{number}@example.com" for number in range(60)])
+    channel = Slow(after=20, then=lambda: [channel.break_next() for _ in range(3)], max_connections=4)
+    drain(engine, channel)
+    make_due(connection)
+    drain(engine, channel)
+    assert set(states(connection, numbers)) == {"sent"}
+    assert len(channel.outbox) == 60

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from notify.domain.lease import Lease
+
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
@@ -46,6 +48,8 @@ class Parcel:
     :param bulk: whether List-Unsubscribe is wanted
     :param enclosures: attachments, in order
     :param boundary: the multipart/mixed boundary named in ``headers``; None without enclosures
+    :param cautious: to be sent at most once: better slow than in doubt
+    :param lease: where it is over, the content may not be handed over any more: the message may be another run's
     """
 
     id: int
@@ -57,6 +61,8 @@ class Parcel:
     bulk: bool = False
     enclosures: tuple[Enclosure, ...] = field(default=())
     boundary: str | None = None
+    cautious: bool = False
+    lease: Lease | None = None
 
     def __post_init__(self) -> None:
         if self.enclosures and self.boundary is None:

@@ -6,10 +6,11 @@ expected state, it does not touch, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from enum import Enum, auto
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.conclusion import Conclusion, Tried, conclude
 from notify.domain.drain import Drain
+from notify.domain.lease import Lease
 from notify.domain.message import Guarantee, Priority
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.parcel import Addressee, Enclosure, Parcel
@@ -24,6 +26,7 @@ from notify.domain.status import Status
 from notify.exceptions import LeaseLost
 from notify.storage import attachments, limits
 from notify.storage.attachments import KeptFile
+from notify.storage.pipeline import Pipeline, pipelined
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,12 @@ class Claimed:
     :param attempt_id: its open attempt, the token that counts against the limit
     :param id: the message's number
     :param faults: earlier attempts that failed because of the sender
-    :param expires: whether it may become too late to be sent
     """
 
     attempt_id: int
     id: int
     tried: Tried
     faults: int = 0
-    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +87,19 @@ _CLAIM = sa.text("""
     ), claimed as (
         update notify.messages m set status = 'sending', status_reason = null, attempts = m.attempts + 1
         from due where m.id = due.id
-        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before, m.expires_at
+        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before
     ), token as (
         insert into notify.attempts (message_id, number, sender, bulk, drain_id)
         select id, attempts, :sender, priority = 'bulk', :drain from claimed
         returning id, message_id
     )
     select token.id as attempt_id, claimed.id, claimed.guarantee, claimed.refusals,
-           claimed.expires_at is not null as expires,
            coalesce(now() - claimed.first_tried_at, interval '0') as age,
-           exists (select from notify.recipients r where r.message_id = claimed.id and r.outcome = 'accepted')
-               as reached,
-           (select count(*) from notify.attempts a where a.message_id = claimed.id and a.outcome = 'sender_fault')
-               as faults
+           claimed.attempts > 1 and exists (
+               select from notify.recipients r where r.message_id = claimed.id and r.outcome = 'accepted') as reached,
+           case when claimed.attempts > 1 then (
+               select count(*) from notify.attempts a where a.message_id = claimed.id and a.outcome = 'sender_fault')
+               else 0 end as faults
     from claimed join token on token.message_id = claimed.id
     order by claimed.not_before, claimed.id
 """)
@@ -131,29 +132,39 @@ def claim(connection: Connection, drain: Drain, wanted: int) -> list[Claimed]:
 
 def _claimed(row: sa.Row[Any]) -> Claimed:
     tried = Tried(Guarantee(row.guarantee), row.refusals, row.age, row.reached)
-    return Claimed(row.attempt_id, row.id, tried, row.faults, row.expires)
+    return Claimed(row.attempt_id, row.id, tried, row.faults)
 
 
 # --- Begin -----------------------------------------------------------------------------------------------------------
 
-_BEGIN = sa.text("""
-    update notify.attempts a set begun_at = clock_timestamp()
-    from notify.drains d
-    where a.id = any(cast(:attempts as bigint[])) and a.begun_at is null and a.ended_at is null
-      and a.drain_id = :drain and d.id = a.drain_id and d.ended_at is null
-""")
+# Here and below rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce
+# keep PostgreSQL from finding them by what is compared: it believes that hardly any message is being sent at a moment,
+# which was true when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11).
 
-_PARCELS = sa.text("""
-    select m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority, c.body
-    from notify.messages m left join notify.contents c on c.id = m.content_id
-    where m.id = any(cast(:ids as bigint[]))
-""")
-
-_ADDRESSEES = sa.text("""
-    select message_id, position, address from notify.recipients
-    where message_id = any(cast(:ids as bigint[])) and outcome not in ('accepted', 'permanent')
-    order by message_id, position
-""")
+# What an earlier attempt delivered, or nobody will ever take, is left out; where nobody remains, so is the message.
+_BEGIN: LiteralString = """
+    with mine as (
+        select a.id as attempt_id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late
+        from notify.attempts a join notify.messages m on m.id = a.message_id
+        where a.id = any(%(attempts)s) and coalesce(a.begun_at, a.ended_at) is null
+          and a.drain_id is not distinct from %(drain)s
+          and exists (select from notify.drains where id = %(drain)s and ended_at is null)
+    ), begun as (
+        update notify.attempts a set begun_at = clock_timestamp()
+        from mine
+        where a.id = any(%(attempts)s) and a.id = mine.attempt_id and not mine.late
+    )
+    select mine.attempt_id, mine.late, m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority, m.guarantee,
+           c.body, r.positions, r.addresses
+    from mine
+    join notify.messages m on m.id = mine.message_id
+    left join notify.contents c on c.id = m.content_id
+    cross join lateral (
+        select array_agg(position order by position) as positions, array_agg(address order by position) as addresses
+        from notify.recipients
+        where message_id = m.id and outcome not in ('accepted', 'permanent')
+    ) r
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,65 +189,90 @@ class Begun:
         return replace(self.parcel, enclosures=tuple(enclosures))
 
 
-def begin(connection: Connection, drain: Drain, claimed: Sequence[Claimed]) -> list[Begun | None]:
+class Unsendable(Enum):
+    """Why a claimed message is not sent after all."""
+
+    ERASED = auto()  #: begun, but its content or its last recipient is gone
+    LATE = auto()  #: not begun: its ``expires_after`` has passed, see :func:`release_expired`
+
+
+def begin(
+    pipeline: Pipeline, drain: Drain, claimed: Sequence[Claimed], lease: Lease | None = None
+) -> Callable[[], list[Begun | Unsendable]]:
     """Write down that these are about to be sent, and fetch them.
 
     Once this is committed they may be in doubt; before, they are provably unsent.
 
-    :returns: what to send for each, in order; None where its content or its last recipient was erased
-    :raises LeaseLost: not all of them are this drain's any more
+    :param lease: the drain's, as its sessions see it
+    :returns: to be called for the answer: what to send for each, in order. It raises :exc:`LeaseLost` if not all of
+        them are this drain's any more
     """
     if not claimed:
-        return []
-    attempts = [one.attempt_id for one in claimed]
-    begun = connection.execute(_BEGIN, {"attempts": attempts, "drain": drain.id})
-    if begun.rowcount != len(claimed):
-        raise LeaseLost
-    loaded = _load(connection, [one.id for one in claimed])
-    return [loaded.get(one.id) for one in claimed]
+        return list
+    asked = pipeline.ask(_BEGIN, {"drain": drain.id, "attempts": [one.attempt_id for one in claimed]})
+
+    def answer() -> list[Begun | Unsendable]:
+        rows = {row[0]: _Row(*row) for row in asked}
+        if len(rows) != len(claimed):
+            raise LeaseLost
+        with_files = [row.id for row in rows.values() if row.boundary is not None]
+        files = attachments.of_messages(pipeline.connection, with_files) if with_files else {}
+        return [_begun(rows[one.attempt_id], files, lease) for one in claimed]
+
+    return answer
 
 
-def _load(connection: Connection, ids: list[int]) -> dict[int, Begun]:
-    addressees: dict[int, list[Addressee]] = {}
-    for row in connection.execute(_ADDRESSEES, {"ids": ids}):
-        addressees.setdefault(row.message_id, []).append(Addressee(row.position, row.address))
-    rows = connection.execute(_PARCELS, {"ids": ids}).all()
-    with_files = [row.id for row in rows if row.boundary is not None]
-    files = attachments.of_messages(connection, with_files) if with_files else {}
-    return {
-        row.id: Begun(_parcel(row, addressees[row.id]), tuple(files.get(row.id, ())))
-        for row in rows
-        if row.body is not None and row.id in addressees
-    }
+class _Row(NamedTuple):
+    """What is stored of a message that is begun; the arrays are None where there is nobody left."""
+
+    attempt_id: int
+    late: bool
+    id: int
+    message_id: str
+    headers: bytes
+    boundary: str | None
+    reply_to: str | None
+    priority: str
+    guarantee: str
+    body: bytes | None
+    positions: list[int] | None
+    addresses: list[str] | None
 
 
-def _parcel(row: sa.Row[Any], addressees: Iterable[Addressee]) -> Parcel:
-    return Parcel(
+def _begun(row: _Row, files: Mapping[int, Sequence[KeptFile]], lease: Lease | None) -> Begun | Unsendable:
+    if row.late:
+        return Unsendable.LATE
+    if row.body is None or row.positions is None or row.addresses is None:
+        return Unsendable.ERASED
+    parcel = Parcel(
         id=row.id,
         message_id=row.message_id,
-        addressees=tuple(addressees),
+        addressees=tuple(map(Addressee, row.positions, row.addresses)),
         headers=row.headers,
         body=row.body,
         reply_to=row.reply_to,
         bulk=row.priority == Priority.BULK,
         boundary=row.boundary,
+        cautious=row.guarantee == Guarantee.AT_MOST_ONCE,
+        lease=lease,
     )
+    return Begun(parcel, tuple(files.get(row.id, ())))
 
 
 # --- Settle ----------------------------------------------------------------------------------------------------------
 
-_SETTLE = sa.text("""
+_SETTLE: LiteralString = """
     with settled as (
         select * from unnest(
-            cast(:attempts as bigint[]), cast(:outcomes as text[]), cast(:codes as smallint[]),
-            cast(:responses as text[]), cast(:statuses as text[]), cast(:reasons as text[]),
-            cast(:waits as double precision[])
+            %(attempts)s::bigint[], %(outcomes)s::text[], %(codes)s::smallint[], %(responses)s::text[],
+            %(statuses)s::text[], %(reasons)s::text[], %(waits)s::double precision[]
         ) as s (attempt_id, outcome, code, response, status, reason, wait)
     ), ended as (
         update notify.attempts a
         set ended_at = clock_timestamp(), outcome = s.outcome, code = s.code, response = s.response
         from settled s
-        where a.id = s.attempt_id and a.drain_id = :drain and a.begun_at is not null and a.ended_at is null
+        where a.id = any(%(attempts)s) and a.id = s.attempt_id and a.drain_id is not distinct from %(drain)s
+          and a.begun_at is not null and coalesce(a.ended_at, 'infinity') = 'infinity'
         returning a.message_id, a.begun_at, s.outcome, s.status, s.reason, s.wait
     )
     update notify.messages m
@@ -249,60 +285,67 @@ _SETTLE = sa.text("""
         first_tried_at = case when e.outcome = 'sender_fault' then m.first_tried_at
                               else coalesce(m.first_tried_at, e.begun_at) end
     from ended e
-    where m.id = e.message_id and m.status = 'sending'
-""")
+    where m.id = any(%(messages)s) and m.id = e.message_id and m.status is not distinct from 'sending'
+"""
 
-_SETTLE_RECIPIENTS = sa.text("""
+_SETTLE_RECIPIENTS: LiteralString = """
     update notify.recipients r
     set outcome = s.outcome, code = s.code, response = s.response, settled_at = clock_timestamp()
     from unnest(
-        cast(:ids as bigint[]), cast(:positions as integer[]), cast(:outcomes as text[]), cast(:codes as smallint[]),
-        cast(:responses as text[])
+        %(ids)s::bigint[], %(positions)s::integer[], %(outcomes)s::text[], %(codes)s::smallint[], %(responses)s::text[]
     ) as s (message_id, position, outcome, code, response)
     where r.message_id = s.message_id and r.position = s.position
-""")
+"""
 
 
-def settle(connection: Connection, drain_id: UUID, settlements: Sequence[Settlement]) -> None:
+def settle(pipeline: Pipeline, drain_id: UUID, settlements: Sequence[Settlement]) -> Callable[[], None]:
     """Record how attempts ended and move their messages on.
 
-    :raises LeaseLost: one of the attempts is no longer open: the drain was taken for dead meanwhile
+    :returns: to be called for the answer; it raises :exc:`LeaseLost` if one of the attempts is no longer open: the
+        drain was taken for dead meanwhile
     """
     if not settlements:
-        return
+        return _nothing
+    asked = pipeline.ask(_SETTLE, _settled_attempts(drain_id, settlements))
+    if recipients := _settled_recipients(settlements):
+        pipeline.ask(_SETTLE_RECIPIENTS, recipients)
+
+    def answer() -> None:
+        if asked.rowcount != len(settlements):
+            raise LeaseLost
+
+    return answer
+
+
+def _nothing() -> None:
+    """The answer to what was not asked."""
+
+
+def _settled_attempts(drain_id: UUID, settlements: Sequence[Settlement]) -> dict[str, Any]:
     conclusions = [settlement.conclusion for settlement in settlements]
     decisive = [settlement.outcome.decisive if settlement.outcome else None for settlement in settlements]
-    moved = connection.execute(
-        _SETTLE,
-        {
-            "drain": drain_id,
-            "attempts": [settlement.claimed.attempt_id for settlement in settlements],
-            "outcomes": [s.outcome.verdict.value if s.outcome else "sender_fault" for s in settlements],
-            "codes": [one.code if one else None for one in decisive],
-            "responses": [
-                one.text if one else settlement.fault for one, settlement in zip(decisive, settlements, strict=True)
-            ],
-            "statuses": [conclusion.status.value for conclusion in conclusions],
-            "reasons": [conclusion.reason for conclusion in conclusions],
-            "waits": [conclusion.wait.total_seconds() for conclusion in conclusions],
-        },
-    )
-    if moved.rowcount != len(settlements):
-        raise LeaseLost
-    _settle_recipients(connection, settlements)
+    return {
+        "drain": drain_id,
+        "attempts": [settlement.claimed.attempt_id for settlement in settlements],
+        "messages": [settlement.claimed.id for settlement in settlements],
+        "outcomes": [s.outcome.verdict.value if s.outcome else "sender_fault" for s in settlements],
+        "codes": [one.code if one else None for one in decisive],
+        "responses": [one.text if one else s.fault for one, s in zip(decisive, settlements, strict=True)],
+        "statuses": [conclusion.status.value for conclusion in conclusions],
+        "reasons": [conclusion.reason for conclusion in conclusions],
+        "waits": [conclusion.wait.total_seconds() for conclusion in conclusions],
+    }
 
 
-def _settle_recipients(connection: Connection, settlements: Iterable[Settlement]) -> None:
+def _settled_recipients(settlements: Iterable[Settlement]) -> dict[str, list[Any]]:
     rows = [
         (settlement.claimed.id, one.position, one.verdict.value, one.code, one.text)
         for settlement in settlements
         if settlement.outcome
         for one in settlement.outcome.recipients
     ]
-    if rows:
-        names = ("ids", "positions", "outcomes", "codes", "responses")
-        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        connection.execute(_SETTLE_RECIPIENTS, columns)
+    names = ("ids", "positions", "outcomes", "codes", "responses")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
 
 
 # --- Release and doubt -----------------------------------------------------------------------------------------------
@@ -318,7 +361,7 @@ _RELEASE = sa.text("""
 """)
 
 _IN_DOUBT = sa.text("""
-    select a.id as attempt_id, m.id, m.guarantee, m.refusals, 0 as faults, false as expires,
+    select a.id as attempt_id, m.id, m.guarantee, m.refusals, 0 as faults,
            coalesce(now() - m.first_tried_at, interval '0') as age,
            exists (select from notify.recipients r where r.message_id = m.id and r.outcome = 'accepted') as reached,
            array(select r.position from notify.recipients r
@@ -365,7 +408,9 @@ def doubt(connection: Connection, drain_id: UUID) -> int:
     :returns: how many
     """
     doubts = [_doubt(row) for row in connection.execute(_IN_DOUBT, {"drain": drain_id})]
-    settle(connection, drain_id, doubts)
+    with pipelined(connection) as pipeline:
+        settled = settle(pipeline, drain_id, doubts)
+    settled()
     return len(doubts)
 
 
