@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import drain, merge, publishing
+from benchmarks import drain, handover, merge, publishing
 from benchmarks.bench import Bench
 from benchmarks.processes import CHECKOUT
 from benchmarks.results import Results
@@ -19,6 +19,7 @@ from dev.steps import Steps, say
 SUITES: dict[str, Callable[[Bench], None]] = {
     publishing.SUITE: publishing.measure,
     merge.SUITE: merge.measure,
+    handover.SUITE: handover.measure,
     drain.SUITE: drain.measure,
 }
 

@@ -180,5 +180,5 @@ def _newest_content(url: str) -> int:
 def _profile(bench: Bench) -> None:
     """Where the time goes; the profiler makes Python slower, so these are shares and no seconds."""
     with bench.server.database(_WORKED_ON, _FILLED) as url:
-        report = run(JOB, url=url, profile=True).reports[0]
+        report = run(JOB, url=url, profile="functions").reports[0]
     bench.results.profiles[SUITE] = {"parts": shares(report, _PARTS), "hottest": hottest(report)}

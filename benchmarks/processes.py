@@ -48,10 +48,11 @@ class JobFailed(Exception):
     """A measured process ended without a report; what it wrote stands above."""
 
 
-def run(job: str, *, processes: int = 1, profile: bool = False, **arguments: Any) -> Team:
+def run(job: str, *, processes: int = 1, profile: str | None = None, **arguments: Any) -> Team:
     """Run a job, in several processes at once where asked for.
 
     :param job: ``module:function``, see :mod:`benchmarks.worker`
+    :param profile: ``functions`` or ``waits``, to be told where the time goes instead of how much it is
     :param arguments: the function's; what JSON can have
     """
     workers = [_start(job, arguments, profile=profile) for _ in range(processes)]
@@ -71,8 +72,8 @@ def run(job: str, *, processes: int = 1, profile: bool = False, **arguments: Any
             worker.communicate()
 
 
-def _start(job: str, arguments: dict[str, Any], *, profile: bool) -> subprocess.Popen[str]:
-    options = ["--profile"] if profile else []
+def _start(job: str, arguments: dict[str, Any], *, profile: str | None) -> subprocess.Popen[str]:
+    options = ["--profile", profile] if profile else []
     command = [sys.executable, "-m", "benchmarks.worker", job, json.dumps(arguments), *options]
     return subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
 

@@ -33,7 +33,7 @@ class Results:
     repeat: int
     server: Mapping[str, str]
     figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
-    profiles: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    profiles: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     goals: dict[str, dict[str, Any]] = field(default_factory=dict)
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from benchmarks.serverlog import ServerLog
 from dev.postgres import Postgres
 from notify.storage import schema
 from notify.storage.engine import engine_for
@@ -54,6 +56,13 @@ class Server:
         """A database for as long as it is needed; see :meth:`create`."""
         yield self.create(name, template)
         self.drop(name)
+
+    @contextmanager
+    def telling(self, name: str) -> Iterator[dict[str, Any]]:
+        """Have the server tell how long each statement of a database takes, see :class:`ServerLog`."""
+        self._run("alter database {} set log_min_duration_statement = 0", name)
+        with ServerLog(self._postgres.log).read() as found:
+            yield found
 
     def cpu_seconds(self) -> float:
         """What all its processes have computed, those that have ended included."""

@@ -16,6 +16,11 @@ MOST = 12
 _NAME = 70
 
 
+def name_of(statement: str) -> str:
+    """What a report calls a statement."""
+    return " ".join(statement.split())[:_NAME]
+
+
 class StatementClock:
     """Counts and times the statements of an engine, and its commits, from now on."""
 
@@ -42,7 +47,7 @@ class StatementClock:
         self._began = time.perf_counter()
 
     def _after(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        self._add(" ".join(statement.split())[:_NAME], self._began)
+        self._add(name_of(statement), self._began)
 
     def _do_commit(self, connection: Any) -> None:
         began = time.perf_counter()

@@ -27,6 +27,7 @@ from sqlalchemy.engine import Engine
 
 from benchmarks.results import MB
 from benchmarks.statements import StatementClock
+from benchmarks.waits import Waits
 from notify.storage.engine import engine_for
 
 #: Between two looks at the memory, in seconds.
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", help="module:function")
     parser.add_argument("arguments", help="JSON")
-    parser.add_argument("--profile", action="store_true", help="report where the time goes, too")
+    parser.add_argument("--profile", choices=("functions", "waits"), help="report where the time goes, too")
     options = parser.parse_args()
     answers = _answers()
     arguments = json.loads(options.arguments)
@@ -80,10 +81,11 @@ def main() -> None:
     engine = engine_for(arguments["url"])
     backend = _backend(engine)
     statements = StatementClock(engine)
+    waits = Waits() if options.profile == "waits" else None
     answers.write("ready\n")
     answers.flush()
     sys.stdin.readline()
-    report = _profiled(work) if options.profile else _measured(work, backend)
+    report = {"waits": waits.run(work)} if waits else _profiled(work) if options.profile else _measured(work, backend)
     answers.write(json.dumps(report | statements.report()) + "\n")
     answers.flush()
 
