@@ -1,0 +1,347 @@
+"""A scenario's world: a database, the SMTP server, the proxy, and the workers between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine
+
+from notify.handover import hand_over
+from notify.settings import HandOverSettings, SenderIdentity
+from tests.chaos.forge import CHECKOUT, Forge
+from tests.chaos.judge import Evidence, Handed, Verdict, judge
+from tests.chaos.loop import Loop
+from tests.chaos.proxy import Gate, Proxy
+from tests.chaos.sink import Door, Mode, Sink
+from tests.chaos.strikes import Action, Strike
+from tests.chaos.worker import SENDER, Orders
+
+#: When something that is waited for will not come any more, in seconds.
+DEADLINE = 60.0
+
+#: Between two looks, in seconds.
+PAUSE = 0.01
+
+
+class Stuck(AssertionError):
+    """What was waited for did not come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a scenario is played with.
+
+    :param sessions: of each worker
+    :param blows: how many workers are struck, one after another
+    :param limit: messages per window, -1 is none
+    :param lease: seconds
+    :param delay: seconds before the SMTP server answers a message
+    :param timeout: of the SMTP client, in seconds
+    :param mutant: a fault to build into every worker
+    """
+
+    mode: Mode = Mode.PLAIN
+    sessions: int = 4
+    messages: int = 24
+    blows: int = 3
+    limit: int = -1
+    window: float = 3600.0
+    lease: float = 0.7
+    delay: float = 0.005
+    timeout: int = 10
+    mutant: str | None = None
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process under observation.
+
+    :param struck: set when the blow fell
+    """
+
+    number: int
+    strike: Strike | None
+    struck: threading.Event = field(default_factory=threading.Event)
+    started: threading.Event = field(default_factory=threading.Event)
+    pid: int = 0
+    door: Door | None = None
+    gate: Gate | None = None
+
+    @property
+    def state(self) -> str:
+        """What the system says of it."""
+        return str(psutil.Process(self.pid).status())
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended, and only waits to be reaped."""
+        return self.state == psutil.STATUS_ZOMBIE
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; its PID is nobody else's until it is reaped."""
+        os.kill(self.pid, number)
+
+    def fire(self, strike: Strike) -> None:
+        """Let a blow fall that comes from outside."""
+        self.started.wait(DEADLINE)
+        self.struck.set()  # before it: who finds the process dead must know of what
+        if strike.action is Action.KILL:
+            self.signal(signal.SIGKILL)
+        elif strike.action is Action.FREEZE:
+            self.signal(signal.SIGSTOP)
+
+
+class Stage:
+    """A world for one scenario.
+
+    :param url: of a database with our schema and nothing else
+    :param chance: decides what is left to chance
+    """
+
+    def __init__(self, url: URL, forge: Forge, loop: Loop, settings: Settings, chance: random.Random) -> None:
+        self.settings = settings
+        self.chance = chance
+        self.url = url
+        self.engine: Engine = sa.create_engine(url, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"})
+        self.handed: list[Handed] = []
+        self.workers: list[Worker] = []
+        self.blows = 0
+        self.bound = 0
+        self.faults: list[str] = []
+        self._struck: set[int] = set()
+        self._alive: list[Worker] = []
+        self._statuses: list[int] = []
+        self._forge = forge
+        self._loop = loop
+        self.sink = Sink(settings.mode, settings.delay)
+        self._proxy = Proxy(f"{url.query['host']}/.s.PGSQL.5432", _conninfo(url))
+        self._folder = tempfile.TemporaryDirectory(prefix="notify-chaos-")
+        self._journal = Path(self._folder.name) / "journal.jsonl"
+        self._journal.touch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for worker in list(self._alive):
+            worker.signal(signal.SIGKILL)
+            self._reap(worker)
+        self._loop.run(self.sink.close())
+        self._loop.run(self._proxy.close())
+        self.engine.dispose()
+        self._folder.cleanup()
+
+    # --- Messages ----------------------------------------------------------------------------------------------------
+
+    def hand_over(self, count: int) -> None:
+        """Hand messages over; every third may be sent at most once."""
+        with self.engine.begin() as connection:
+            for _ in range(count):
+                number = len(self.handed)
+                once = number % 3 == 2
+                recipients = tuple(f"r{one}@example.com" for one in range(self.chance.randint(1, 3)))
+                fields = {
+                    "recipient": list(recipients),
+                    "one_mail": True,
+                    "subject": f"chaos {number}",
+                    "message": "Hello",
+                    "priority": self.chance.choice(["urgent", "normal", "bulk"]),
+                    "guarantee": "at_most_once" if once else "at_least_once",
+                }
+                (stored,) = hand_over(connection, fields, _HAND_OVER).messages
+                self.handed.append(Handed(stored.message_id, f"chaos {number}", once, recipients))
+
+    def left(self) -> int:
+        """How many are still on their way; what waits for its next try is made due, since nobody has the time."""
+        with self.engine.begin() as connection:
+            connection.execute(_NO_BACK_OFF)
+            return connection.scalar(_LEFT) or 0
+
+    def drain(self, workers: int = 1) -> None:
+        """Let fresh workers bring it to its end, and end them politely."""
+        fresh = [self.start() for _ in range(workers)]
+        self.wait(lambda: not self.left(), "an empty queue")
+        for worker in fresh:
+            self.end(worker)
+
+    # --- Workers -----------------------------------------------------------------------------------------------------
+
+    def start(self, strike: Strike | None = None) -> Worker:
+        """Start a worker, with a blow that waits for it."""
+        worker = Worker(len(self.workers), strike)
+        worker.door = Door(worker.number, strike if strike and strike.at_server else None, worker.fire)
+        worker.gate = Gate(strike if strike and strike.by_proxy else None, worker.fire)
+        smtp_port = self._loop.run(self.sink.open(worker.door))
+        database_port = self._loop.run(self._proxy.open(worker.gate))
+        settings = self.settings
+        orders = Orders(
+            worker.number,
+            _by_proxy(self.url, database_port),
+            smtp_port,
+            str(self._journal),
+            settings.sessions,
+            settings.limit,
+            settings.window,
+            settings.lease,
+            settings.timeout,
+            None if strike is None or strike.at_server else strike,
+            settings.mutant,
+        )
+        worker.pid = self._forge.start(asdict(orders))
+        worker.started.set()
+        self.workers.append(worker)
+        self._alive.append(worker)
+        return worker
+
+    def strike(self, strike: Strike) -> Worker:
+        """Start a worker and wait until the blow has fallen on it."""
+        worker = self.start(strike)
+        if strike.polite:
+            self.wait(lambda: bool(self._arrived(worker)), f"anything that worker {worker.number} sent")
+            worker.signal(signal.SIGTERM)
+        self.wait(lambda: self.has_fallen(worker), f"{strike} at worker {worker.number}")
+        self.blow(self.settings.sessions, worker)
+        if strike.action is Action.KILL:
+            self._reap(worker)
+        return worker
+
+    def has_fallen(self, worker: Worker) -> bool:
+        """Whether its blow has fallen."""
+        if not worker.struck.is_set():
+            struck = any(line["event"] == "struck" and line["worker"] == worker.number for line in self.journal())
+            if not struck:
+                if worker.dead:
+                    raise Stuck(f"worker {worker.number} ended before its blow fell: {self.journal()[-3:]}")
+                return False
+            worker.struck.set()
+        strike = worker.strike
+        if strike and strike.action is Action.FREEZE:
+            return worker.state == psutil.STATUS_STOPPED
+        return strike is None or strike.action is not Action.KILL or worker.dead
+
+    def blow(self, bound: int, *workers: Worker) -> None:
+        """Count a blow, and how many messages it may have left in doubt.
+
+        :param workers: who may lose a lease by it
+        """
+        self.blows += 1
+        self.bound += bound
+        self._struck.update(worker.number for worker in workers)
+
+    def kill(self, worker: Worker) -> None:
+        """Kill it, wherever it is."""
+        worker.signal(signal.SIGKILL)
+        self.blow(self.settings.sessions, worker)
+        self._reap(worker)
+
+    def end(self, worker: Worker) -> None:
+        """Have it end politely."""
+        worker.signal(signal.SIGCONT)
+        worker.signal(signal.SIGTERM)
+        self.wait(lambda: worker.dead, f"the end of worker {worker.number}")
+        self._statuses.append(self._reap(worker))
+
+    def cut_database(self, worker: Worker) -> None:
+        """Break its connections to PostgreSQL."""
+        assert worker.gate
+        self._loop.run(self._proxy.cut(worker.gate))
+
+    def terminate(self, worker: Worker) -> None:
+        """Have PostgreSQL end its sessions."""
+        assert worker.gate
+        self._loop.run(self._proxy.terminate(worker.gate))
+
+    def _reap(self, worker: Worker) -> int:
+        self._alive.remove(worker)
+        return self._forge.reap(worker.pid)
+
+    def _arrived(self, worker: Worker) -> Sequence[Any]:
+        return [arrival for arrival in self.sink.arrivals if arrival.worker == worker.number]
+
+    # --- Looking -----------------------------------------------------------------------------------------------------
+
+    def wait(self, true: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:
+        """Wait until something is true."""
+        until = time.monotonic() + deadline
+        while not true():
+            if time.monotonic() > until:
+                raise Stuck(f"no {what} within {deadline:.0f} s; the last words: {self.journal()[-5:]}")
+            time.sleep(PAUSE)
+
+    def journal(self, worker: Worker | None = None) -> list[dict[str, Any]]:
+        """What the workers wrote down."""
+        lines = map(json.loads, self._journal.read_text().splitlines())
+        return [line for line in lines if worker is None or line["worker"] == worker.number]
+
+    def taken_over(self, worker: Worker) -> bool:
+        """Whether somebody has taken over from all drains of a worker."""
+        with self.engine.connect() as connection:
+            return not connection.scalar(_OPEN_DRAINS, {"number": str(worker.number)})
+
+    def judge(self) -> Verdict:
+        """What became of it all."""
+        unspent = [str(worker.strike) for worker in self.workers if worker.strike and not worker.struck.is_set()]
+        evidence = Evidence(
+            handed=self.handed,
+            arrivals=self.sink.arrivals,
+            journal=self.journal(),
+            blows=self.blows,
+            bound=self.bound,
+            sessions=self.settings.sessions,
+            struck=frozenset(self._struck),
+            limit=self.settings.limit,
+            window=self.settings.window,
+            unspent=unspent,
+            statuses=self._statuses,
+            faults=self.faults,
+        )
+        return judge(self.engine, evidence)
+
+
+_NO_BACK_OFF = sa.text("""
+    update notify.messages set not_before = now() where id in (
+        select id from notify.messages where status = 'queued' and not_before > now() for update skip locked)
+""")
+_LEFT = sa.text("select count(*) from notify.messages where status in ('queued', 'sending')")
+_OPEN_DRAINS = sa.text("""
+    select exists (select from notify.drains where dag_id = 'chaos' and run_id = :number and ended_at is null)
+""")
+
+_HAND_OVER = HandOverSettings(
+    senders=(SENDER,),
+    templates=CHECKOUT / "include" / "templates",
+    identity=lambda _sender: SenderIdentity("example.com"),
+)
+
+
+def _conninfo(url: URL) -> str:
+    return f"host={url.query['host']} user={url.username} dbname={url.database}"
+
+
+def _by_proxy(url: URL, port: int) -> str:
+    query = {"sslmode": "disable", "gssencmode": "disable"}
+    return url.set(host="127.0.0.1", port=port, query=query).render_as_string(hide_password=False)
+
+
+@contextmanager
+def world() -> Iterator[tuple[Forge, Loop]]:
+    """What all scenarios share: the parent of the workers, and the thread of the servers."""
+    with (
+        tempfile.TemporaryDirectory(prefix="notify-chaos-") as folder,
+        Forge(Path(folder) / "log") as forge,
+        Loop() as loop,
+    ):
+        yield forge, loop
