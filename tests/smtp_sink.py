@@ -50,12 +50,21 @@ class Mischief(Enum):
 Answer = str | bytes | Mischief
 
 
+class Lie(Enum):
+    """What a server offers and does not do."""
+
+    PIPELINING = "pipelining"  #: it forgets what came together with the command that it answers
+    ORDER = "order"  #: it answers "503" to what came together with MAIL
+    BDAT = "bdat"  #: it does not know the command, and takes the chunk for commands
+    DROPPING = "dropping"  #: it takes a chunk that it refuses for commands
+
+
 @dataclass
 class Rule:
     """One scripted answer.
 
-    :param stage: CONNECT, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA (the command), CONTENT (after its first
-        bytes), END (after the final dot), RSET, QUIT
+    :param stage: CONNECT, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA or BDAT (the command), CONTENT (after its first
+        bytes), END (after the final dot, or the last chunk), RSET, QUIT
     :param answer: what happens; None where only the delay is wanted
     :param address: RCPT only: for whom
     :param times: how often, for ever if None
@@ -168,11 +177,13 @@ class Book:
 class Handler:
     """What aiosmtpd asks.
 
+    :param offer: extensions to offer beside aiosmtpd's own
     :param hide: extensions not to offer, e.g. ``8BITMIME``
     :param users: passwords, or OAuth2 tokens, by login
     """
 
-    def __init__(self, hide: Iterable[str], users: dict[str, str]) -> None:
+    def __init__(self, offer: Iterable[str], hide: Iterable[str], users: dict[str, str]) -> None:
+        self._offer = [f"250-{word}" for word in offer]
         self._hide = {word.upper() for word in hide}
         self._users = users
 
@@ -180,7 +191,8 @@ class Handler:
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        return [line for line in responses if line[4:].split()[0].upper() not in self._hide]
+        first, *others = responses
+        return [first, *(line for line in (*self._offer, *others) if line[4:].split()[0].upper() not in self._hide)]
 
     async def handle_DATA(  # noqa: N802 - the same
         self, server: Server, session: Session, envelope: Envelope
@@ -205,6 +217,8 @@ class Server(SMTP):
     """A session of aiosmtpd that follows the book's rules before its own."""
 
     book: Book
+    lies: frozenset[Lie] = frozenset()
+    chunks: bytes = b""
 
     async def _handle_client(self) -> None:
         if not await self._played("CONNECT"):
@@ -234,12 +248,24 @@ class Server(SMTP):
             await super().smtp_AUTH(arg)
 
     async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
+        self._together = bool(self._unread)
+        if Lie.PIPELINING in self.lies:
+            self._unread.clear()
         if not await self._played("MAIL", arg):
             await super().smtp_MAIL(arg)
 
+    @property
+    def _unread(self) -> bytearray:
+        """What has come behind the command that is answered now."""
+        unread = self._reader._buffer
+        assert isinstance(unread, bytearray)
+        return unread
+
     async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802
         rule = await self._played("RCPT", arg)
-        if rule is None:
+        if rule is None and self._together and Lie.ORDER in self.lies:
+            await self.push("503 5.5.1 bad sequence of commands")
+        elif rule is None:
             await super().smtp_RCPT(arg)
         elif str(rule.answer).startswith("2"):
             self.envelope.rcpt_tos.append(_mailbox(arg))
@@ -262,6 +288,33 @@ class Server(SMTP):
             await self._play(rule)
             return
         await super().smtp_DATA(arg)
+
+    async def smtp_BDAT(self, arg: str) -> None:  # noqa: N802
+        """RFC 3030, which aiosmtpd does not know."""
+        size, last = int(arg.split(maxsplit=1)[0]), arg.upper().endswith(" LAST")
+        refused = not self.envelope.rcpt_tos
+        if Lie.BDAT in self.lies or (refused and Lie.DROPPING in self.lies):
+            self.book.note(f"BDAT {arg}")
+            await self.push("500 5.5.1 not recognized" if Lie.BDAT in self.lies else "503 5.5.1 no RCPT")
+            return
+        rule = self.book.rule("CONTENT")
+        chunk = await self._reader.readexactly(min(size, 100) if rule else size)
+        if rule and await self._play(rule):
+            return
+        if await self._played("BDAT", arg):
+            self.chunks = b""
+        elif refused:
+            await self.push("503 5.5.1 no RCPT")
+        else:
+            self.chunks += chunk
+            await self.push(await self._last_chunk() if last else "250 2.0.0 go on")
+
+    async def _last_chunk(self) -> str:
+        self.envelope.content = self.envelope.original_content = self.chunks
+        self.chunks = b""
+        status = await self.finish()
+        self._set_post_data_state()
+        return status
 
     async def finish(self) -> str:
         """Answer the final dot."""
@@ -381,7 +434,8 @@ class SmtpSink:
     :param certificate: for STARTTLS, or for SSL from the first byte if ``ssl_at_once``
     :param users: passwords or OAuth2 tokens by login; given, a login is required
     :param smtputf8: whether to offer SMTPUTF8
-    :param hide: further extensions not to offer
+    :param hide: further extensions not to offer; PIPELINING and CHUNKING are offered else
+    :param lies: what it offers and does not do
     :param size: the largest message, 0 for no limit
     """
 
@@ -395,6 +449,7 @@ class SmtpSink:
         users: dict[str, str] | None = None,
         smtputf8: bool = True,
         hide: Iterable[str] = (),
+        lies: Iterable[Lie] = (),
         size: int = 32 << 20,
     ) -> None:
         self.port = port
@@ -405,6 +460,7 @@ class SmtpSink:
         self._users = users
         self._smtputf8 = smtputf8
         self._hide = tuple(hide)
+        self._lies = frozenset(lies)
         self._size = size
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -516,7 +572,8 @@ class SmtpSink:
                 self._book.record.close()
 
     def _session(self) -> Server:
-        handler = Handler(self._hide if self._users else (*self._hide, "AUTH"), self._users or {})
+        hide = self._hide if self._users else (*self._hide, "AUTH")
+        handler = Handler(("PIPELINING", "CHUNKING"), hide, self._users or {})
         context = self._certificate.context() if self._certificate and not self._ssl_at_once else None
         session = Server(
             handler,
@@ -531,6 +588,7 @@ class SmtpSink:
         # Not by the constructor: it warns of a login without TLS, which some tests want.
         session._auth_required = self._users is not None
         session.book = self._book
+        session.lies = self._lies
         return session
 
 

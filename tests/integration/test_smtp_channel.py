@@ -28,9 +28,10 @@ ANNA, BOB = "anna@example.com", "bob@example.com"
 PLAIN = {"disable_ssl": True, "disable_tls": True, "from_email": "notify@example.com"}
 
 
-@pytest.fixture
-def sink() -> Iterator[SmtpSink]:
-    with SmtpSink() as running:
+@pytest.fixture(params=["one by one", "in groups"])
+def sink(request: pytest.FixtureRequest) -> Iterator[SmtpSink]:
+    """Every claim about a transaction holds for servers that want each command by itself, and for others."""
+    with SmtpSink(hide=["PIPELINING"] if request.param == "one by one" else []) as running:
         yield running
         running.behave()
         assert running.wait_closed(), "a connection was left open"
@@ -526,7 +527,7 @@ def test_no_final_answer(sink: SmtpSink, answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("stage", "answer", "verdict"),
     [
-        ("MAIL", "451 4.3.0 later", Verdict.TEMPORARY),
+        ("MAIL", "452 4.3.4 too big for now", Verdict.TEMPORARY),
         ("MAIL", "552 too big", Verdict.PERMANENT),
         ("MAIL", "550 5.3.4 too big", Verdict.PERMANENT),
         ("RCPT", "451 4.7.1 greylisted", Verdict.TEMPORARY),
@@ -553,9 +554,7 @@ def test_refusals(sink: SmtpSink, stage: str, answer: str, verdict: Verdict) -> 
     assert sink.sessions == 1
 
 
-@pytest.mark.parametrize(
-    "answer", ["550 5.7.60 not allowed to send as this", "553 5.1.8 no such domain", "530 5.7.0 log in"]
-)
+@pytest.mark.parametrize("answer", ["550 5.7.60 not allowed to send as this", "553 5.1.8 no such domain"])
 def test_from_address_refused(sink: SmtpSink, answer: str) -> None:
     """A refused From address is the sender's fault: no message is charged for it."""
     sink.answer("MAIL", answer)
@@ -564,6 +563,32 @@ def test_from_address_refused(sink: SmtpSink, answer: str) -> None:
         assert not session.alive
     assert answer in fault.cause
     assert "From email" in fault.remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["451 4.3.2 not accepting messages", "452 4.3.1 disk full", "450 4.7.1 too much mail from you", "451 later"],
+)
+def test_no_mail_for_now(sink: SmtpSink, answer: str) -> None:
+    """A server that refuses MAIL for now would refuse any message: none is charged, and the session is over."""
+    sink.answer("MAIL", answer)
+    with channel(sink.port).open() as session:
+        fault = fault_of(lambda: session.send(parcel()))
+        assert not session.alive
+    assert answer in fault.cause
+    assert "the next run tries again" in fault.remedy
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
+def test_login_wanted_too_late(sink: SmtpSink, stage: str) -> None:
+    """A server that wants a login once the session is open, as after a token has run out, is the sender's fault."""
+    sink.answer(stage, "530 5.7.0 log in")
+    with channel(sink.port).open() as session:
+        fault = fault_of(lambda: session.send(parcel()))
+        assert not session.alive
+    assert "530 5.7.0 log in" in fault.cause
+    assert "Login" in fault.remedy
+    assert sink.received == []
 
 
 def test_shutdown_as_final_answer(sink: SmtpSink) -> None:
@@ -605,11 +630,14 @@ def test_words_are_tamed(sink: SmtpSink) -> None:
     assert len(text) <= 500
 
 
-def test_size_is_announced(sink: SmtpSink) -> None:
-    """A message that the server calls too large is not handed over, and fails for good."""
-    with SmtpSink(size=1000) as small:
-        outcome = send(small.port, parcel(body=b"x" * 70 + b"\r\n" + b"y\r\n" * 500))
-        assert not any(command.startswith("DATA") for command in small.commands)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_size_is_announced(grouped: bool) -> None:
+    """A message that the server calls too large is not handed over, and fails for good; the next one passes."""
+    with SmtpSink(size=1000, hide=[] if grouped else ["PIPELINING"]) as small, channel(small.port).open() as session:
+        outcome = session.send(parcel(body=b"x" * 70 + b"\r\n" + b"y\r\n" * 500))
+        assert grouped == any(command.startswith("DATA") for command in small.commands)
+        assert session.send(parcel(number=2)).verdict is Verdict.ACCEPTED
+        assert len(small.received) == small.sessions == 1
     assert (outcome.verdict, outcome.decisive.code) == (Verdict.PERMANENT, 552)
 
 

@@ -44,8 +44,10 @@ def words(said: object) -> str:
     :param said: bytes from a server, a text or an exception
     """
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _LONGEST])
-    return " ".join(shown.split())[:_LONGEST]
+    text = text[: 4 * _LONGEST]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())[:_LONGEST]
 
 
 def last_words(error: BaseException) -> str:

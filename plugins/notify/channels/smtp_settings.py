@@ -18,6 +18,7 @@ from airflow.sdk import Connection
 from notify.channels.replies import last_words, words
 from notify.channels.wire import Letterhead
 from notify.domain.address import CONTROL, Address, parse_address
+from notify.domain.return_path import return_path
 from notify.exceptions import SenderFault
 
 _MAX_CONNECTIONS = 64
@@ -50,9 +51,10 @@ class Extras:
             raise self.fault(name, "holds a line break or control character")
         return value.strip()
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
         """Read true or false; a URI brings words, and ``disable_tls=False`` must not disable TLS."""
-        value = str(self.values.get(name) or False).strip().lower()
+        given = self.values.get(name)
+        value = str(default if given is None or given == "" else given).strip().lower()
         if value not in _TRUE | _FALSE:
             raise self.fault(name, "is neither true nor false")
         return value in _TRUE
@@ -104,6 +106,8 @@ class SmtpSettings:
     :param letterhead: what the sender writes on every message
     :param site: the branch that the sender belongs to
     :param max_connections: sessions allowed at once
+    :param return_path: the mailbox that is read for bounces; None where that is the From address
+    :param pipelining: whether commands may be written in groups, where the server offers it
     """
 
     conn_id: str
@@ -115,6 +119,8 @@ class SmtpSettings:
     letterhead: Letterhead
     site: str | None
     max_connections: int
+    return_path: str | None = None
+    pipelining: bool = True
 
     @classmethod
     def of(cls, sender: str, connection: Connection) -> SmtpSettings:
@@ -137,6 +143,8 @@ class SmtpSettings:
             letterhead=_letterhead(extras, connection.login),
             site=extras.text("site"),
             max_connections=extras.number("max_connections", 4, 1, _MAX_CONNECTIONS),
+            return_path=_return_path(extras),
+            pipelining=extras.flag("pipelining", default=True),
         )
 
     @property
@@ -205,6 +213,19 @@ def _letterhead(extras: Extras, login: str | None) -> Letterhead:
         )
     name = extras.text("from_name") or sender.name
     return Letterhead(Address(sender.mailbox, name), extras.address("reply_to"))
+
+
+def _return_path(extras: Extras) -> str | None:
+    address = extras.address("return_path")
+    if address is None:
+        return None
+    if address.mailbox.startswith('"'):
+        raise extras.fault("return_path", "is in quotes, where nothing can be added to it")
+    try:
+        return_path(address.mailbox, 1, "")
+    except ValueError as error:
+        raise extras.fault("return_path", f"is of no use ({error})") from None
+    return address.mailbox
 
 
 def _address_or_none(login: str | None) -> Address | None:

@@ -33,7 +33,7 @@ _PLAIN_FILENAME = re.compile(rf"[A-Za-z0-9 _.,()@+=-]{{1,{_PIECE}}}\Z")
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Letterhead:
     """What a sender writes on every message.
 
@@ -51,14 +51,25 @@ class Letterhead:
         :param when: the moment of sending, aware
         :raises ValueError: the message's own Reply-To is no address
         """
-        answers = read_address(parcel.reply_to) if parcel.reply_to else self.reply_to
-        lines = [mailbox_line("From", self.sender)]
-        if answers:
-            lines.append(mailbox_line("Reply-To", answers))
-        lines.append(f"Date: {format_datetime(when)}")
-        if parcel.bulk:
-            lines.append(_unsubscribe_line(answers or self.sender))
-        return "".join(f"{line}\r\n" for line in lines).encode()
+        return _date_line(when.replace(microsecond=0)) + _standing_lines(self, parcel.reply_to, parcel.bulk)
+
+
+@lru_cache(maxsize=4)
+def _date_line(second: datetime) -> bytes:
+    """The same for all messages of a second."""
+    return f"Date: {format_datetime(second)}\r\n".encode()
+
+
+@lru_cache(maxsize=256)
+def _standing_lines(letterhead: Letterhead, reply_to: str | None, bulk: bool) -> bytes:
+    """The same for all messages that answer to the same; a letterhead is its own key, for comparing it takes longer."""
+    answers = read_address(reply_to) if reply_to else letterhead.reply_to
+    lines = [mailbox_line("From", letterhead.sender)]
+    if answers:
+        lines.append(mailbox_line("Reply-To", answers))
+    if bulk:
+        lines.append(_unsubscribe_line(answers or letterhead.sender))
+    return "".join(f"{line}\r\n" for line in lines).encode()
 
 
 @lru_cache(maxsize=256)
@@ -104,14 +115,14 @@ def _unsubscribe_line(address: Address) -> str:
 
 
 def assemble(parcel: Parcel, preface: bytes) -> bytes:
-    """Put a whole message together, ready for :func:`on_wire`.
+    """Put a whole message together; its line ends are those of its parts, see :func:`normal`.
 
     :param parcel: the message
     :param preface: header lines to put in front, each with its CRLF
     """
-    head = b"".join((preface, _ended(parcel.headers), CRLF))
     if parcel.boundary is None:
-        return head + parcel.body
+        return b"".join((preface, _ended(parcel.headers), CRLF, parcel.body))
+    head = b"".join((preface, _ended(parcel.headers), CRLF))
     dash = CRLF + b"--" + parcel.boundary.encode("ascii")
     parts = (parcel.body, *map(enclosure_part, parcel.enclosures))
     between = dash + CRLF
@@ -159,14 +170,27 @@ def _base64_lines(content: bytes) -> bytes:
     return CRLF.join(text[start : start + _BASE64_LINE] for start in range(0, len(text), _BASE64_LINE))
 
 
-def on_wire(content: bytes) -> bytes:
-    """Make a message what follows the 354 reply: CRLF lines, leading dots doubled, the final dot.
+def normal(content: bytes) -> bytes:
+    """Make every line end a CRLF, the last one's too.
 
-    See RFC 5321, 4.5.2. A bare CR or LF becomes CRLF: servers disagree about what it means, and that
-    disagreement can be used to smuggle a second message behind the first.
+    A bare CR or LF becomes CRLF: servers disagree about what it means, and that disagreement can be used to smuggle a
+    second message behind the first.
     """
     ends = content.count(CRLF)
     if not ends == content.count(b"\r") == content.count(b"\n"):
         content = _ANY_LINE_END.sub(CRLF, content)
-    content = _ended(content).replace(b"\r\n.", b"\r\n..")
+    return _ended(content)
+
+
+def stuffed(content: bytes) -> bytes:
+    """Make a message what follows the 354 reply: leading dots doubled, and the final dot (RFC 5321, 4.5.2).
+
+    :param content: as :func:`normal` makes it
+    """
+    content = content.replace(b"\r\n.", b"\r\n..")
     return b"".join((b"." if content.startswith(b".") else b"", content, b".\r\n"))
+
+
+def on_wire(content: bytes) -> bytes:
+    """Make any content what follows the 354 reply."""
+    return stuffed(normal(content))
