@@ -32,12 +32,12 @@ ACTIONS: dict[str, Action] = {
     "suppress": (lambda c, n: outbox.suppress(c, n, "on the list"), frozenset({Status.QUEUED}), Status.SUPPRESSED),
     "delivered": (
         lambda c, n: outbox.receipt(c, n, delivered=True, reason="2.0.0"),
-        frozenset({Status.SENT}),
+        frozenset({Status.SENT, Status.UNCERTAIN}),
         Status.DELIVERED,
     ),
     "bounced": (
         lambda c, n: outbox.receipt(c, n, delivered=False, reason="5.1.1"),
-        frozenset({Status.SENT}),
+        frozenset({Status.SENT, Status.UNCERTAIN, Status.DELIVERED}),
         Status.UNDELIVERED,
     ),
     "resend": (outbox.resend, RESENDABLE, Status.QUEUED),

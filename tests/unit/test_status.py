@@ -16,13 +16,13 @@ DRAWN = {
     "sending": {"sent", "queued", "failed", "uncertain"},
     "sent": {"delivered", "undelivered", "queued"},
     "failed": {"queued"},
-    "uncertain": {"queued"},
+    "uncertain": {"queued", "delivered", "undelivered"},
     "cancelled": {"queued"},
     "held": {"queued"},
     "expired": {"queued"},
     "suppressed": {"queued"},
-    "delivered": set(),
-    "undelivered": set(),
+    "delivered": {"undelivered"},
+    "undelivered": {"queued"},
 }
 
 

@@ -35,6 +35,7 @@ RESENDABLE = frozenset(
         Status.EXPIRED,
         Status.SUPPRESSED,
         Status.SENT,
+        Status.UNDELIVERED,
     }
 )
 
@@ -55,7 +56,10 @@ FINAL = frozenset(
 TRANSITIONS = _ways(
     ({Status.QUEUED}, {Status.SENDING, Status.HELD, Status.CANCELLED, Status.SUPPRESSED, Status.EXPIRED}),
     ({Status.SENDING}, {Status.SENT, Status.QUEUED, Status.FAILED, Status.UNCERTAIN}),
-    ({Status.SENT}, {Status.DELIVERED, Status.UNDELIVERED}),
+    # A receipt settles the doubt as well: nothing comes back that was not sent. And a mail may come back late, from
+    # behind the server that said it was delivered.
+    ({Status.SENT, Status.UNCERTAIN}, {Status.DELIVERED, Status.UNDELIVERED}),
+    ({Status.DELIVERED}, {Status.UNDELIVERED}),
     (set(RESENDABLE), {Status.QUEUED}),
 )
 

@@ -61,6 +61,25 @@ def _now(name: str) -> Column:  # type: ignore[type-arg]  # as above
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+#: What the outbox knows of itself, in one row: a restored copy can tell by it that it is one.
+identity = Table(
+    "identity",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("counter", BigInteger, nullable=False, server_default="0"),
+    Column("former", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("witnessed", Boolean, nullable=False, server_default=text("false")),
+    Column("system_identifier", BigInteger),
+    Column("database_oid", BigInteger),
+    Column("timeline", Integer),
+    Column("refused", Text),
+    Column("refused_mark", Uuid),
+    _now("created_at"),
+    _moment("confirmed_at"),
+    CheckConstraint("one", name="one"),
+)
+
 #: Recipients known by login.
 people = Table(
     "people",
@@ -113,6 +132,7 @@ suppressions = Table(
     metadata,
     Column("address", Text, primary_key=True),
     Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False, server_default="person"),
     _now("created_at"),
     _moment("expires_at"),
     CheckConstraint("address = lower(address)", name="address"),
@@ -313,6 +333,36 @@ message_events = Table(
     Column("reason", Text),
     Column("actor", Text),
     Index("message_events_message_id_idx", "message_id", "id"),
+)
+
+#: What reports say became of messages, a row for each report and recipient; ``position`` is null where that is none of
+#: the message's own. What ``counts`` is held against the address.
+bounces = Table(
+    "bounces",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("report", LargeBinary, nullable=False),
+    Column("message_id", BigInteger, ForeignKey("notify.messages.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("blame", Text),
+    Column("counts", Boolean, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("reporter", Text, nullable=False),
+    Column("notice", Text, nullable=False),
+    _now("received_at"),
+    CheckConstraint("octet_length(report) = 32", name="report"),
+    CheckConstraint("action in ('failed','delayed','delivered','relayed','expanded')", name="action"),
+    CheckConstraint("blame in ('hard','soft','none')", name="blame"),
+    CheckConstraint("(action = 'failed') = (blame is not null)", name="failed"),
+    CheckConstraint("not counts or (blame in ('hard','soft') and position is not null)", name="counts"),
+    CheckConstraint("notice in ('none','due','told')", name="notice"),
+    UniqueConstraint("report", "address"),
+    Index("bounces_message_id_idx", "message_id", "id"),
+    Index("bounces_counting_idx", "address", "received_at", postgresql_where=text("counts")),
+    Index("bounces_due_idx", "id", postgresql_where=text("notice = 'due'")),
 )
 
 # --- Events ----------------------------------------------------------------------------------------------------------

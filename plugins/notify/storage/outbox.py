@@ -256,10 +256,17 @@ def suppress(connection: Connection, number: int, reason: str) -> None:
     move(connection, number, frozenset({Status.QUEUED}), Status.SUPPRESSED, reason)
 
 
+_SENT_AFTER_ALL = sa.text("""
+    update notify.messages set sent_at = coalesce(sent_at, first_tried_at, now())
+    where id = :id and status = 'uncertain'
+""")
+
+
 def receipt(connection: Connection, number: int, *, delivered: bool, reason: str) -> None:
-    """Note what a receipt or a bounce says of a sent message."""
+    """Note what a receipt or a bounce says of a message that was sent, or that nobody knew whether it was."""
     after = Status.DELIVERED if delivered else Status.UNDELIVERED
-    move(connection, number, frozenset({Status.SENT}), after, reason)
+    connection.execute(_SENT_AFTER_ALL, {"id": number})
+    move(connection, number, frozenset(one for one in Status if may_become(one, after)), after, reason)
 
 
 def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
