@@ -195,8 +195,9 @@ class SmtpSession(Session):
             self._with_data(envelope, parcel, batch)
 
     def _with_data(self, envelope: Envelope, parcel: Parcel, batch: list[Rcpt]) -> None:
-        said, data = self._introduce(envelope, batch)
-        accepted = self._accepted(envelope, batch, said)
+        grouped = self._grouping  # asked once: another session may learn better meanwhile
+        said, data = self._introduce(envelope, batch, grouped=grouped)
+        accepted = self._accepted(envelope, batch, said, grouped=grouped)
         if not accepted:
             self._call_off(data)
             return
@@ -205,7 +206,7 @@ class SmtpSession(Session):
             data = self._hear(_DATA, going_on=_GO_ON)
         if data[0] == _GO_ON:
             final = self._content(envelope, parcel)
-        elif self._grouping and data[0] in _OUT_OF_STEP:
+        elif grouped and data[0] in _OUT_OF_STEP:
             self._reset()
             self._one_by_one(envelope, accepted)
             return
@@ -216,20 +217,24 @@ class SmtpSession(Session):
             self._reset()
         self._tell(envelope, accepted, final)
 
-    def _introduce(self, envelope: Envelope, batch: list[Rcpt]) -> tuple[list[Said], Said | None]:
-        """Say MAIL and RCPT, and DATA where commands may be grouped; return what was said to them."""
-        grouping = self._grouping
+    def _introduce(self, envelope: Envelope, batch: list[Rcpt], *, grouped: bool) -> tuple[list[Said], Said | None]:
+        """Say MAIL and RCPT, and DATA where commands are grouped; return what was said to them."""
         commands = [envelope.mail, *[command for _, command in batch]]
-        if grouping:
+        if grouped:
             commands.append(_DATA)
         said: list[Said] = []
-        for group in _groups(commands) if grouping else ([command] for command in commands):
+        for group in _groups(commands) if grouped else ([command] for command in commands):
             self._say(b"".join(group))
-            for place, command in enumerate(group):
-                said.append(self._hear_grouped(command, place))
-            if said[0][0] >= 300:  # no use to go on
+            try:
+                for place, command in enumerate(group):
+                    said.append(self._hear_grouped(command, place))
+            except SessionLostError:
+                if not said or said[0][0] < 300:
+                    raise
+                self._hang_up()
+            if said[0][0] >= 300:  # no use to go on, and nothing more to learn
                 break
-        return said, said.pop() if grouping and len(said) == len(commands) else None
+        return said, said.pop() if grouped and len(said) == len(commands) else None
 
     def _hear_grouped(self, command: bytes, place: int) -> Said:
         try:
@@ -341,11 +346,13 @@ class SmtpSession(Session):
             for command in commands:
                 said.append(self._hear(command))  # noqa: PERF401 - as above
         except SessionLostError as lost:
-            if lost.told or (said and said[0][0] >= 300):
-                raise  # it takes nothing any more, or did not take this
-            self._leave_in_doubt(envelope, batch, said[1:], lost)
-            return
-        accepted = self._accepted(envelope, batch, said)
+            if lost.told:  # it takes nothing any more
+                raise
+            self._hang_up()
+            if not said or said[0][0] < 300:
+                self._leave_in_doubt(envelope, batch, said[1:], lost)
+                return
+        accepted = self._accepted(envelope, batch, said, grouped=True)
         self._settle_chunk(envelope, accepted)
 
     def _settle_chunk(self, envelope: Envelope, accepted: list[Rcpt]) -> None:
@@ -358,7 +365,6 @@ class SmtpSession(Session):
 
     def _leave_in_doubt(self, envelope: Envelope, batch: list[Rcpt], said: list[Said], lost: SessionLostError) -> None:
         """The server has it all, and fell silent before the last word; whom it refused is sure."""
-        self._hang_up()
         for place, (position, _) in enumerate(batch):
             if place < len(said) and said[place][0] >= 300:
                 envelope.told[position] = self._outcome(position, said[place])
@@ -368,11 +374,11 @@ class SmtpSession(Session):
 
     # --- what was said --------------------------------------------------------------------------------------
 
-    def _accepted(self, envelope: Envelope, batch: list[Rcpt], said: list[Said]) -> list[Rcpt]:
-        """Who may have the content, by the answers to MAIL and RCPT."""
+    def _accepted(self, envelope: Envelope, batch: list[Rcpt], said: list[Said], *, grouped: bool) -> list[Rcpt]:
+        """Tell who may have the content, by the answers to MAIL and RCPT."""
         if self._mail_refused(envelope, batch, said[0]):
             return []
-        return self._sort(envelope, batch, said[1:])
+        return self._sort(envelope, batch, said[1:], grouped=grouped)
 
     def _mail_refused(self, envelope: Envelope, batch: list[Rcpt], said: Said) -> bool:
         """Whether MAIL was refused because of this message.
@@ -398,7 +404,7 @@ class SmtpSession(Session):
             return self._fault(f"the server takes no mail for now: {reply}", _LATER)
         return self._fault(f"the From address was refused: {reply}", _CHECK_FROM)
 
-    def _sort(self, envelope: Envelope, batch: list[Rcpt], said: list[Said]) -> list[Rcpt]:
+    def _sort(self, envelope: Envelope, batch: list[Rcpt], said: list[Said], *, grouped: bool) -> list[Rcpt]:
         """Tell apart whom the server accepts; who is to be asked about again goes back to those who are left."""
         accepted: list[Rcpt] = []
         again: list[Rcpt] = []
@@ -406,7 +412,7 @@ class SmtpSession(Session):
             code = one[0]
             if code < 300:
                 accepted.append(rcpt)
-            elif self._grouping and code in _OUT_OF_STEP:
+            elif grouped and code in _OUT_OF_STEP:
                 again.append(rcpt)
             elif accepted and code in _TOO_MANY and self._reply(one).enhanced in _OF_TOO_MANY:
                 envelope.later.append((rcpt, one))
