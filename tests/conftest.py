@@ -59,6 +59,8 @@ def template(postgres: Postgres, admin: Connection) -> str:
     admin.execute(sa.text(f"create database {TEMPLATE}"))
     engine = sa.create_engine(normal_url(postgres.uri(TEMPLATE)))
     schema.upgrade(engine)
+    with engine.begin() as connection:  # or each copy of it would know that it is one
+        connection.execute(sa.text("update notify.identity set system_identifier = null, database_oid = null"))
     engine.dispose()
     return TEMPLATE
 

@@ -23,13 +23,14 @@ from sqlalchemy.engine import Connection, Engine
 from notify.channels.base import Channel
 from notify.crew import Crew
 from notify.domain.drain import BUDGET, LEASE
+from notify.domain.identity import Mark
 from notify.domain.lease import Lease
 from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
 from notify.sessions import Report, SessionThread, Task
-from notify.storage import attempts, drains, schema, waiting
+from notify.storage import attempts, drains, identity, schema, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.drains import AtWork
 from notify.storage.engine import set_actor
@@ -126,6 +127,7 @@ class Drainer:
     :param stop: set it, and nothing new is begun
     :param alone: leave the queue to a drain that is at it already; it saves runs from piling up behind a slow server.
         The limit holds either way
+    :param mark: what stands outside of the outbox, so that a restored copy is known, see :mod:`notify.witness`
     :param dag_id: the run that this happens in, for the register
     """
 
@@ -139,12 +141,14 @@ class Drainer:
     lease: timedelta = LEASE
     stop: threading.Event = field(default_factory=threading.Event)
     alone: bool = False
+    mark: Mark | None = None
     dag_id: str | None = None
     run_id: str | None = None
 
     def run(self) -> DrainResult:
         """Send what is due, until the queue is empty, the limit is reached or the time is spent.
 
+        :raises RestoredCopy: the outbox is a copy of the one that was sent from; nothing was touched
         :raises SenderFault: the sender cannot send; everything claimed is back in the queue
         :raises LeaseLost: this run was taken for dead by another
         """
@@ -181,6 +185,7 @@ class _Run:
         asked_at = self.lease.now()
         with self._transaction() as connection:
             schema.require(connection)
+            identity.require_original(connection, self.plan.mark)
             if self.plan.alone and (other := drains.at_work(connection, self.plan.sender)):
                 return self._leave_to(other, connection)
             self.drain = drains.start(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 
 class NotifyError(Exception):
@@ -145,6 +146,24 @@ class SenderFault(NotifyError):
 
 class TransitionError(NotifyError):
     """The message is not in the state that this step starts from; somebody else moved it first."""
+
+
+class RestoredCopy(NotifyError):
+    """This outbox is a copy, and nothing is sent from it until a person confirms it.
+
+    :param doubt: what tells that it is a copy, as a part of a sentence
+    :param marked: the outbox that was sent from before, as it stands outside; None if nothing does
+    """
+
+    def __init__(self, doubt: str, marked: UUID | None = None) -> None:
+        self.doubt = doubt
+        self.marked = marked
+        super().__init__(
+            f"This outbox may be a restored copy: {doubt}. Nothing is sent from it. What to do: if the original is "
+            "still there, point the connection notify_db at it. If this one shall be sent from, see what waits in it "
+            "with `python -m notify db confirm --dry-run`, then say so: `python -m notify db confirm` (with --hold, "
+            "and all that waits is held)."
+        )
 
 
 class LeaseLost(NotifyError):

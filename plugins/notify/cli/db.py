@@ -1,18 +1,24 @@
-"""``db upgrade | check | downgrade``: the schema of the outbox database."""
+"""``db upgrade | check | downgrade | status | confirm``: the schema of the outbox database, and its identity."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
+from collections.abc import Iterator
 from typing import Any
 
 from notify.cli.database import connect
+from notify.domain.identity import Identity, Mark, Place, judge
 from notify.exceptions import ConfigurationError
-from notify.storage import schema
+from notify.storage import identity, schema
+from notify.storage.engine import transaction
+from notify.storage.identity import Pending
+from notify.witness import Witness
 
 
 def add_commands(commands: Any) -> None:
     """Add them to the command line."""
-    db = commands.add_parser("db", help="the schema of the outbox database")
+    db = commands.add_parser("db", help="the schema of the outbox database, and whether it is a copy")
     actions = db.add_subparsers(required=True, metavar="ACTION")
 
     upgrade = actions.add_parser("upgrade", help="create the schema, or bring it up to this version")
@@ -26,6 +32,20 @@ def add_commands(commands: Any) -> None:
     downgrade.add_argument("revision", help="a revision, or 'base' to remove all tables")
     downgrade.add_argument("--yes", action="store_true", help="confirm that data may be lost")
     downgrade.set_defaults(run=_downgrade)
+
+    status = actions.add_parser("status", help="the outbox's identity, and whether it is sent from")
+    status.set_defaults(run=_status)
+
+    confirm = actions.add_parser(
+        "confirm",
+        help="send from a restored copy: it becomes an outbox of its own",
+        description="What is queued in it is sent again, though the original may have sent it since the copy was made; "
+        "what was handed over as at_most_once is held, so that a person decides.",
+    )
+    choice = confirm.add_mutually_exclusive_group()
+    choice.add_argument("--hold", action="store_true", help="hold everything that is queued")
+    choice.add_argument("--dry-run", action="store_true", help="only show what is queued, and change nothing")
+    confirm.set_defaults(run=_confirm)
 
 
 def _upgrade(options: argparse.Namespace) -> None:
@@ -52,3 +72,57 @@ def _downgrade(options: argparse.Namespace) -> None:
         print(f"The outbox database is at revision {after or 'nothing'} already.")
         return
     print(f"The outbox database was taken back from {before or 'nothing'} to {after or 'nothing'}.")
+
+
+# --- A restored copy -------------------------------------------------------------------------------------------------
+
+
+def _status(_options: argparse.Namespace) -> None:
+    mark = Witness().read()
+    with connect().connect() as connection:
+        schema.require(connection)
+        known, here = identity.read(connection), identity.place(connection)
+    print("\n".join(_identity_lines(known, here, mark)))
+
+
+def _identity_lines(known: Identity, here: Place, mark: Mark | None) -> Iterator[str]:
+    doubt = judge(known, here, mark).doubt or known.refused
+    yield f"Outbox {known.id}, counter of runs {known.counter}"
+    yield f"  Lay at   {_place(known.place)}"
+    yield f"  Lies at  {_place(here)}"
+    yield f"  Mark     {f'outbox {mark.outbox}, counter {mark.counter}' if mark else 'none is to be seen from here'}"
+    yield f"Nothing is sent from it: {doubt}." if doubt else "It is the original, and is sent from."
+
+
+def _place(place: Place) -> str:
+    names = {"server": place.system, "database": place.database, "timeline": place.timeline}
+    return ", ".join(f"{name} {'unknown' if value is None else value}" for name, value in names.items())
+
+
+def _confirm(options: argparse.Namespace) -> None:
+    mark = Witness().read()
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        schema.require(connection)
+        doubt = identity.examine(connection, mark).doubt or identity.read(connection).refused
+        if doubt is None:
+            print("There is nothing to confirm: this outbox is the original.")
+            return
+        print(f"This outbox may be a restored copy: {doubt}.")
+        print("\n".join(_pending_lines(identity.pending(connection))))
+        if options.dry_run:
+            print("Nothing was changed.")
+            return
+        done = identity.confirm(connection, mark, hold=options.hold)
+    print(f"Confirmed: it is sent from, as outbox {done.id}. {done.held} messages are held.")
+    if done.uncertain:
+        print(f"{done.uncertain} at_most_once messages were being sent at the copy's time, and are uncertain now.")
+
+
+def _pending_lines(pending: Pending) -> Iterator[str]:
+    yield "In its queue, and perhaps sent by the original since:" if pending.leaving else "Nothing is in its queue."
+    for one in pending.leaving:
+        yield f"  {one.size:>8,}  of {one.sender}, {one.guarantee}, the oldest of {one.oldest:%Y-%m-%d %H:%MZ}"
+    if pending.put_aside:
+        yield f"  {pending.put_aside:>8,}  notifications put aside are due: UserNotifications makes mails of them"
+    if pending.steps:
+        yield f"  {pending.steps:>8,}  steps of deadlines are due: Reminders tells of them"

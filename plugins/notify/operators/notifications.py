@@ -62,6 +62,7 @@ class NotificationsOperator(RunOperator):
         from notify.channels import channel_for
         from notify.drain import Drainer
         from notify.storage.engine import engine_for
+        from notify.witness import watched
 
         run = context["dag_run"]
         engine = engine_for(settings.database_url())
@@ -77,7 +78,7 @@ class NotificationsOperator(RunOperator):
             dag_id=run.dag_id,
             run_id=run.run_id,
         )
-        with polite_interrupt(self._stop):
+        with polite_interrupt(self._stop), watched(engine) as drainer.mark:
             return drainer.run()
 
     def _limit(self, conf: object) -> int | None:

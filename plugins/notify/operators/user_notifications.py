@@ -28,10 +28,13 @@ class UserNotificationsOperator(RunOperator):
         from notify import settings
         from notify.merge import Merger
         from notify.storage.engine import engine_for
+        from notify.witness import require_original
 
         with refusals_told(), polite_interrupt(self._stop):
+            engine = engine_for(settings.database_url())
+            require_original(engine)
             result = Merger(
-                engine=engine_for(settings.database_url()),
+                engine=engine,
                 settings=settings.hand_over_settings(),
                 stop=self._stop,
                 origin=origin_of(context),

@@ -15,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy.engine import Connection, Engine
 
 from notify.exceptions import ConfigurationError, SchemaMissing, SchemaTooNew, SchemaTooOld
+from notify.storage import identity
 from notify.storage.models import SCHEMA
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -55,12 +56,21 @@ def _migrate(engine: Engine, step, revision: str) -> tuple[str | None, str | Non
                     f"The schema cannot be brought to {revision!r}: {error}. Known revisions: {', '.join(known())}."
                 ) from error
             connection.commit()
-            return before, current(connection)
+            after = current(connection)
+            _settle(connection)
+            return before, after
         finally:
             connection.rollback()
             connection.execute(sa.select(sa.func.pg_advisory_unlock(UPGRADE_LOCK)))
             connection.commit()
             _verified.discard(engine.url)
+
+
+def _settle(connection: Connection) -> None:
+    """Let a new outbox write down where it lies; an older schema has no place for that."""
+    if connection.scalar(sa.select(sa.func.to_regclass(f"{SCHEMA}.identity"))) is not None:
+        identity.settle(connection)
+        connection.commit()
 
 
 def current(connection: Connection) -> str | None:
