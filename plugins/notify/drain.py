@@ -13,11 +13,13 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from notify.channels.base import Channel
@@ -34,7 +36,6 @@ from notify.storage import attempts, drains, identity, schema, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.drains import AtWork
 from notify.storage.engine import set_actor
-from notify.storage.pipeline import Pipeline, pipelined
 
 log = logging.getLogger(__name__)
 
@@ -155,12 +156,16 @@ class Drainer:
         return _Run(self).run()
 
 
+_PLAN_ONCE = sa.text("set plan_cache_mode = force_generic_plan")
+
+
 class _Run:
     """The state of one run."""
 
     def __init__(self, plan: Drainer) -> None:
         self.plan = plan
         self.connection: Connection | None = None
+        self.turns: Connection | None = None
         self.started = time.monotonic()
         self.lease = Lease(plan.lease)
         self.crew = Crew(plan.channel, plan.sender, plan.patience)
@@ -170,7 +175,6 @@ class _Run:
         self.settlements: list[Settlement] = []
         self.exhausted = False
         self.stopped = ""
-        self.renewal: float | None = None  # when the open transaction asked for one
         self.progress = Progress(log)
         self.actor = f"{plan.dag_id}/{plan.run_id}" if plan.dag_id else f"drain on {socket.gethostname()}"
 
@@ -178,8 +182,9 @@ class _Run:
         try:
             return self._run()
         finally:
-            if self.connection is not None:
-                self.connection.close()
+            for connection in (self.connection, self.turns):
+                if connection is not None:
+                    connection.close()
 
     def _run(self) -> DrainResult:
         asked_at = self.lease.now()
@@ -267,7 +272,7 @@ class _Run:
         ahead = self._ahead()
         if len(self.reserved) < ahead // 2 and not self.exhausted:
             with self._transaction() as connection:
-                self._show_up(connection)
+                drains.keep(connection, self.drain)
                 claimed = attempts.claim(connection, self.drain, ahead - len(self.reserved))
             self.reserved.extend(claimed)
             self.exhausted = not claimed
@@ -285,28 +290,16 @@ class _Run:
         threads = self.crew.free(len(self.reserved)) if go_on else []
         claimed = [self.reserved.popleft() for _ in threads]
         try:
-            begun = self._settle_and_begin(settlements, claimed)
+            self._renew()
+            begun = attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             raise
+        if Unsendable.LATE in begun:
+            self._release_expired()
         for thread, one, what in zip(threads, claimed, begun, strict=True):
             self._give(thread, one, what)
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
-
-    def _settle_and_begin(
-        self, settlements: Sequence[Settlement], claimed: Sequence[Claimed]
-    ) -> list[Begun | Unsendable]:
-        with self._transaction() as connection:
-            with pipelined(connection) as pipeline:
-                alive = self._ask_to_live(pipeline)
-                settled = attempts.settle(pipeline, self.drain.id, settlements)
-                begun = attempts.begin(pipeline, self.drain, claimed, self.lease)
-            alive()
-            settled()
-            found = begun()
-            if Unsendable.LATE in found:
-                attempts.release_expired(connection, self.drain)
-        return found
 
     def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:
         if isinstance(begun, Begun):
@@ -317,32 +310,44 @@ class _Run:
             self._note(Settlement(claimed, Outcome(())))
         self.crew.back(thread)
 
-    def _show_up(self, connection: Connection) -> None:
-        """Make sure, until the transaction ends, that nobody takes this run for dead; renew the lease in time."""
-        with pipelined(connection) as pipeline:
-            alive = self._ask_to_live(pipeline)
-        alive()
+    def _release_expired(self) -> None:
+        with self._transaction() as connection:
+            drains.keep(connection, self.drain)
+            attempts.release_expired(connection, self.drain)
 
-    def _ask_to_live(self, pipeline: Pipeline) -> Callable[[], None]:
-        """Ask for it; nothing else may have been asked in this transaction yet."""
+    # --- The database ------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        """Renew the lease in time."""
         if not self.lease.due:
-            return drains.keep(pipeline, self.drain)
-        self.renewal = self.lease.now()
-        return drains.renew(pipeline, self.drain)
+            return
+        asked_at = self.lease.now()
+        with self._transaction() as connection:
+            drains.renew(connection, self.drain)
+        self.lease.renew(asked_at)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """A transaction on the run's own connection; on a new one, if that is gone."""
-        if self.connection is None or self.connection.closed or self.connection.invalidated:
-            self.connection = self.plan.engine.connect()
-            self.connection.detach()  # it bears the run's name, so nobody else may get it from the pool
-            with self.connection.begin():
-                set_actor(self.connection, self.actor, for_session=True)
-        self.renewal = None
+        self.connection = self._connected(self.connection)
         with self.connection.begin():
             yield self.connection
-        if self.renewal is not None:
-            self.lease.renew(self.renewal)
+
+    def _by_itself(self) -> Connection:
+        """A connection of the run on which each statement is a transaction; a new one, if that is gone."""
+        turns = self._connected(self.turns, isolation_level="AUTOCOMMIT")
+        if turns is not self.turns:  # its one statement would be planned anew each time, for longer than it takes
+            turns.execute(_PLAN_ONCE)
+            self.turns = turns
+        return turns
+
+    def _connected(self, connection: Connection | None, **options: Any) -> Connection:
+        if connection is None or connection.closed or connection.invalidated:
+            connection = self.plan.engine.connect().execution_options(**options)
+            connection.detach()  # it bears the run's name, so nobody else may get it from the pool
+            with connection.begin():
+                set_actor(connection, self.actor, for_session=True)
+        return connection
 
     # --- The books ---------------------------------------------------------------------------------------------------
 
@@ -391,14 +396,9 @@ class _Run:
         self.crew.dismiss()
         while self.crew.busy:
             self._collect()
-            with self._transaction() as connection:
-                self._show_up(connection)
+            self._renew()
         with self._transaction() as connection:
-            with pipelined(connection) as pipeline:
-                alive = self._ask_to_live(pipeline)
-                settled = attempts.settle(pipeline, self.drain.id, self.settlements)
-            alive()
-            settled()
+            attempts.turn(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)
             self._count_queue(connection)

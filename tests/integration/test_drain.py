@@ -31,7 +31,6 @@ from notify.operators import NotificationsOperator
 from notify.settings import HandOverSettings
 from notify.storage import attempts, drains, limits, outbox, register, waiting
 from notify.storage.attempts import Settlement
-from notify.storage.pipeline import Pipeline, pipelined
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
 
@@ -453,7 +452,7 @@ def test_poison(engine: Engine, connection: Connection, queue: Queue, sink: Smtp
     result = drain(engine, smtp(sink, max_connections=1))
     assert (result.accepted, result.retried) == (3, 1)
     assert value(connection, f"select refusals from notify.messages where id = {poison}") == 1
-    assert "the connection fails at this message" in str(read(connection, poison).status_reason)
+    assert "RCPT" in str(read(connection, poison).status_reason)
 
 
 def test_unexpected_exception(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -810,15 +809,8 @@ def dead_drain(engine: Engine, claim: int, begin: int) -> tuple[Drain, list[atte
     with engine.begin() as connection:
         drain = drains.start(connection, SENDER, -1, worker="dead", lease=timedelta(seconds=-1))
         claimed = attempts.claim(connection, drain, claim)
-        asked(connection, lambda pipeline: attempts.begin(pipeline, drain, claimed[:begin]))
+        attempts.turn(connection, drain.id, [], claimed[:begin], living=False)
     return drain, claimed
-
-
-def asked(connection: Connection, question: Callable[[Pipeline], Callable[[], Any]]) -> Any:
-    """Ask something alone, and wait for its answer."""
-    with pipelined(connection) as pipeline:
-        answer = question(pipeline)
-    return answer()
 
 
 def test_recovery(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -845,11 +837,13 @@ def test_recovered_cannot_go_on(engine: Engine, connection: Connection, queue: Q
     accepted = Settlement(claimed[0], Outcome.same([0], Verdict.ACCEPTED, 250, "taken"))
     for step in (
         lambda mine: drains.renew(mine, lost),
-        lambda mine: attempts.begin(mine, lost, claimed[1:]),
-        lambda mine: attempts.settle(mine, lost.id, [accepted]),
+        lambda mine: attempts.turn(mine, lost.id, [], claimed[1:]),
+        lambda mine: attempts.turn(mine, lost.id, [accepted]),
+        lambda mine: attempts.turn(mine, lost.id, [], claimed[1:], living=False),
+        lambda mine: attempts.turn(mine, lost.id, [accepted], living=False),
     ):
         with pytest.raises(LeaseLost), engine.begin() as mine:
-            asked(mine, step)
+            step(mine)
     assert states(connection, [begun, reserved]) == ["queued", "queued"]
     assert [one.outcome for one in read(connection, begun).tries] == ["in_doubt"]
     with engine.begin() as mine:
@@ -867,7 +861,7 @@ def test_living_are_left_alone(engine: Engine, connection: Connection, queue: Qu
     with engine.begin() as other:
         assert drains.recover(other, SENDER) == drains.Recovered(0, 0)
     with engine.begin() as mine:
-        assert len(asked(mine, lambda pipeline: attempts.begin(pipeline, living, claimed))) == 2
+        assert len(attempts.turn(mine, living.id, [], claimed)) == 2
 
 
 def test_taken_over_while_sending(engine: Engine, connection: Connection, queue: Queue) -> None:
@@ -1020,8 +1014,7 @@ def test_recovery_beside_a_living_drain(engine: Engine, queue: Queue) -> None:
     channel = MemoryChannel()
     with ThreadPoolExecutor(1) as pool, engine.connect() as mine:
         mine.execute(sa.text("set local deadlock_timeout = '100ms'"))
-        asked(mine, lambda pipeline: drains.keep(pipeline, slow))
-        asked(mine, lambda pipeline: attempts.settle(pipeline, slow.id, [accepted]))
+        attempts.turn(mine, slow.id, [accepted])
         other = pool.submit(drain, engine, channel, 10)
         _until_somebody_waits(engine, other)
         attempts.claim(mine, slow, 1)  # needs the sender, which a run that begins writes to

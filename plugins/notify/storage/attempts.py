@@ -6,7 +6,8 @@ expected state, it does not touch, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -26,7 +27,6 @@ from notify.domain.status import Status
 from notify.exceptions import LeaseLost
 from notify.storage import attachments, limits
 from notify.storage.attachments import KeptFile
-from notify.storage.pipeline import Pipeline, pipelined
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,36 +135,81 @@ def _claimed(row: sa.Row[Any]) -> Claimed:
     return Claimed(row.attempt_id, row.id, tried, row.faults)
 
 
-# --- Begin -----------------------------------------------------------------------------------------------------------
+# --- The turn --------------------------------------------------------------------------------------------------------
 
-# Here and below rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce
-# keep PostgreSQL from finding them by what is compared: it believes that hardly any message is being sent at a moment,
-# which was true when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11).
-
-# What an earlier attempt delivered, or nobody will ever take, is left out; where nobody remains, so is the message.
-_BEGIN: LiteralString = """
-    with mine as (
+# One statement, so one round trip and one commit, in which several sessions share. Its parts in order: the drain's own
+# row is locked, so that nobody takes it for dead meanwhile; attempts end, their messages and recipients move on; others
+# begin and are fetched. What an earlier attempt delivered, or nobody will ever take, is left out of those.
+#
+# Rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce keep PostgreSQL
+# from finding them by what is compared: it believes that hardly any message is being sent at a moment, which was true
+# when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11).
+_TURN: LiteralString = """
+    with drain as materialized (
+        select id from notify.drains
+        where id = %(drain)s and (ended_at is null or not %(living)s)
+        for no key update
+    ), settled as materialized (
+        select * from json_to_recordset(%(settled)s::json) as s (
+            attempt_id bigint, outcome text, code smallint, response text,
+            status text, reason text, wait double precision)
+    ), ended as (
+        update notify.attempts a
+        set ended_at = clock_timestamp(), outcome = s.outcome, code = s.code, response = s.response
+        from settled s, drain
+        where a.id = any(%(attempts)s) and a.id = s.attempt_id and a.drain_id is not distinct from drain.id
+          and a.begun_at is not null and coalesce(a.ended_at, 'infinity') = 'infinity'
+        returning a.message_id, a.begun_at, s.outcome, s.status, s.reason, s.wait
+    ), moved as (
+        update notify.messages m
+        set status = e.status,
+            status_reason = e.reason,
+            not_before = case when e.status = 'queued' then clock_timestamp() + make_interval(secs => e.wait)
+                              else m.not_before end,
+            sent_at = case when e.status = 'sent' then clock_timestamp() else m.sent_at end,
+            refusals = m.refusals + case when e.outcome in ('temporary', 'in_doubt') then 1 else 0 end,
+            first_tried_at = case when e.outcome = 'sender_fault' then m.first_tried_at
+                                  else coalesce(m.first_tried_at, e.begun_at) end
+        from ended e
+        where m.id = any(%(messages)s) and m.id = e.message_id and m.status is not distinct from 'sending'
+        returning m.id
+    ), heard as (
+        update notify.recipients r
+        set outcome = s.outcome, code = s.code, response = s.response, settled_at = clock_timestamp()
+        from json_to_recordset(%(heard)s::json) as s (
+            message_id bigint, position integer, outcome text, code smallint, response text)
+        where r.message_id = any(%(messages)s) and r.message_id = s.message_id and r.position = s.position
+    ), mine as materialized (
         select a.id as attempt_id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late
-        from notify.attempts a join notify.messages m on m.id = a.message_id
-        where a.id = any(%(attempts)s) and coalesce(a.begun_at, a.ended_at) is null
-          and a.drain_id is not distinct from %(drain)s
-          and exists (select from notify.drains where id = %(drain)s and ended_at is null)
+        from drain, notify.attempts a join notify.messages m on m.id = a.message_id
+        where a.id = any(%(claimed)s) and coalesce(a.begun_at, a.ended_at) is null
+          and a.drain_id is not distinct from drain.id
     ), begun as (
         update notify.attempts a set begun_at = clock_timestamp()
         from mine
-        where a.id = any(%(attempts)s) and a.id = mine.attempt_id and not mine.late
+        where a.id = any(%(claimed)s) and a.id = mine.attempt_id and not mine.late
+    ), books as (
+        select notify.require_lease(
+            (select count(*) from drain) = 1
+            and (select count(*) from moved) = cardinality(%(attempts)s::bigint[])
+            and (select count(*) from mine) = cardinality(%(claimed)s::bigint[])
+        ) as kept
     )
-    select mine.attempt_id, mine.late, m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority, m.guarantee,
-           c.body, r.positions, r.addresses
-    from mine
-    join notify.messages m on m.id = mine.message_id
+    select mine.attempt_id, books.kept, mine.late, m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority,
+           m.guarantee, c.body, r.positions, r.addresses
+    from books
+    left join mine on true
+    left join notify.messages m on m.id = mine.message_id
     left join notify.contents c on c.id = m.content_id
-    cross join lateral (
+    left join lateral (
         select array_agg(position order by position) as positions, array_agg(address order by position) as addresses
         from notify.recipients
         where message_id = m.id and outcome not in ('accepted', 'permanent')
-    ) r
+    ) r on true
 """
+
+#: What ``notify.require_lease`` raises.
+_LEASE_LOST = "NL001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,36 +241,55 @@ class Unsendable(Enum):
     LATE = auto()  #: not begun: its ``expires_after`` has passed, see :func:`release_expired`
 
 
-def begin(
-    pipeline: Pipeline, drain: Drain, claimed: Sequence[Claimed], lease: Lease | None = None
-) -> Callable[[], list[Begun | Unsendable]]:
-    """Write down that these are about to be sent, and fetch them.
+def turn(
+    connection: Connection,
+    drain_id: UUID,
+    settlements: Sequence[Settlement],
+    claimed: Sequence[Claimed] = (),
+    *,
+    lease: Lease | None = None,
+    living: bool = True,
+) -> list[Begun | Unsendable]:
+    """Record how attempts ended and move their messages on; write down that others are about to be sent, fetch those.
 
-    Once this is committed they may be in doubt; before, they are provably unsent.
+    Once this is committed the latter may be in doubt; before, they are provably unsent.
 
+    :param connection: in a transaction, or one that commits each statement
     :param lease: the drain's, as its sessions see it
-    :returns: to be called for the answer: what to send for each, in order. It raises :exc:`LeaseLost` if not all of
-        them are this drain's any more
+    :param living: whether the drain must not have ended
+    :returns: what to send for each of ``claimed``, in order
+    :raises LeaseLost: the drain was taken for dead, or one of the attempts is not in the expected state; nothing
+        has changed
     """
+    values = {
+        "drain": drain_id,
+        "living": living,
+        "claimed": [one.attempt_id for one in claimed],
+        "attempts": [settlement.claimed.attempt_id for settlement in settlements],
+        "messages": [settlement.claimed.id for settlement in settlements],
+        # JSON: half the work of an array for each column.
+        "settled": json.dumps([_ended(settlement) for settlement in settlements]),
+        "heard": json.dumps([heard for settlement in settlements for heard in _heard(settlement)]),
+    }
+    try:
+        found = connection.exec_driver_sql(_TURN, values).all()
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _LEASE_LOST:
+            raise LeaseLost from None
+        raise
     if not claimed:
-        return list
-    asked = pipeline.ask(_BEGIN, {"drain": drain.id, "attempts": [one.attempt_id for one in claimed]})
-
-    def answer() -> list[Begun | Unsendable]:
-        rows = {row[0]: _Row(*row) for row in asked}
-        if len(rows) != len(claimed):
-            raise LeaseLost
-        with_files = [row.id for row in rows.values() if row.boundary is not None]
-        files = attachments.of_messages(pipeline.connection, with_files) if with_files else {}
-        return [_begun(rows[one.attempt_id], files, lease) for one in claimed]
-
-    return answer
+        return []
+    rows = {row[0]: _Row(*row) for row in found}
+    with_files = [row.id for row in rows.values() if row.boundary is not None]
+    files = attachments.of_messages(connection, with_files) if with_files else {}
+    return [_begun(rows[one.attempt_id], files, lease) for one in claimed]
 
 
 class _Row(NamedTuple):
     """What is stored of a message that is begun; the arrays are None where there is nobody left."""
 
     attempt_id: int
+    kept: bool
     late: bool
     id: int
     message_id: str
@@ -259,93 +323,34 @@ def _begun(row: _Row, files: Mapping[int, Sequence[KeptFile]], lease: Lease | No
     return Begun(parcel, tuple(files.get(row.id, ())))
 
 
-# --- Settle ----------------------------------------------------------------------------------------------------------
-
-_SETTLE: LiteralString = """
-    with settled as (
-        select * from unnest(
-            %(attempts)s::bigint[], %(outcomes)s::text[], %(codes)s::smallint[], %(responses)s::text[],
-            %(statuses)s::text[], %(reasons)s::text[], %(waits)s::double precision[]
-        ) as s (attempt_id, outcome, code, response, status, reason, wait)
-    ), ended as (
-        update notify.attempts a
-        set ended_at = clock_timestamp(), outcome = s.outcome, code = s.code, response = s.response
-        from settled s
-        where a.id = any(%(attempts)s) and a.id = s.attempt_id and a.drain_id is not distinct from %(drain)s
-          and a.begun_at is not null and coalesce(a.ended_at, 'infinity') = 'infinity'
-        returning a.message_id, a.begun_at, s.outcome, s.status, s.reason, s.wait
-    )
-    update notify.messages m
-    set status = e.status,
-        status_reason = e.reason,
-        not_before = case when e.status = 'queued' then clock_timestamp() + make_interval(secs => e.wait)
-                          else m.not_before end,
-        sent_at = case when e.status = 'sent' then clock_timestamp() else m.sent_at end,
-        refusals = m.refusals + case when e.outcome in ('temporary', 'in_doubt') then 1 else 0 end,
-        first_tried_at = case when e.outcome = 'sender_fault' then m.first_tried_at
-                              else coalesce(m.first_tried_at, e.begun_at) end
-    from ended e
-    where m.id = any(%(messages)s) and m.id = e.message_id and m.status is not distinct from 'sending'
-"""
-
-_SETTLE_RECIPIENTS: LiteralString = """
-    update notify.recipients r
-    set outcome = s.outcome, code = s.code, response = s.response, settled_at = clock_timestamp()
-    from unnest(
-        %(ids)s::bigint[], %(positions)s::integer[], %(outcomes)s::text[], %(codes)s::smallint[], %(responses)s::text[]
-    ) as s (message_id, position, outcome, code, response)
-    where r.message_id = s.message_id and r.position = s.position
-"""
-
-
-def settle(pipeline: Pipeline, drain_id: UUID, settlements: Sequence[Settlement]) -> Callable[[], None]:
-    """Record how attempts ended and move their messages on.
-
-    :returns: to be called for the answer; it raises :exc:`LeaseLost` if one of the attempts is no longer open: the
-        drain was taken for dead meanwhile
-    """
-    if not settlements:
-        return _nothing
-    asked = pipeline.ask(_SETTLE, _settled_attempts(drain_id, settlements))
-    if recipients := _settled_recipients(settlements):
-        pipeline.ask(_SETTLE_RECIPIENTS, recipients)
-
-    def answer() -> None:
-        if asked.rowcount != len(settlements):
-            raise LeaseLost
-
-    return answer
-
-
-def _nothing() -> None:
-    """The answer to what was not asked."""
-
-
-def _settled_attempts(drain_id: UUID, settlements: Sequence[Settlement]) -> dict[str, Any]:
-    conclusions = [settlement.conclusion for settlement in settlements]
-    decisive = [settlement.outcome.decisive if settlement.outcome else None for settlement in settlements]
+def _ended(settlement: Settlement) -> dict[str, Any]:
+    outcome, conclusion = settlement.outcome, settlement.conclusion
+    decisive = outcome.decisive if outcome else None
     return {
-        "drain": drain_id,
-        "attempts": [settlement.claimed.attempt_id for settlement in settlements],
-        "messages": [settlement.claimed.id for settlement in settlements],
-        "outcomes": [s.outcome.verdict.value if s.outcome else "sender_fault" for s in settlements],
-        "codes": [one.code if one else None for one in decisive],
-        "responses": [one.text if one else s.fault for one, s in zip(decisive, settlements, strict=True)],
-        "statuses": [conclusion.status.value for conclusion in conclusions],
-        "reasons": [conclusion.reason for conclusion in conclusions],
-        "waits": [conclusion.wait.total_seconds() for conclusion in conclusions],
+        "attempt_id": settlement.claimed.attempt_id,
+        "outcome": outcome.verdict.value if outcome else "sender_fault",
+        "code": decisive.code if decisive else None,
+        "response": _storable(decisive.text if decisive else settlement.fault),
+        "status": conclusion.status.value,
+        "reason": _storable(conclusion.reason),
+        "wait": conclusion.wait.total_seconds(),
     }
 
 
-def _settled_recipients(settlements: Iterable[Settlement]) -> dict[str, list[Any]]:
-    rows = [
-        (settlement.claimed.id, one.position, one.verdict.value, one.code, one.text)
-        for settlement in settlements
-        if settlement.outcome
-        for one in settlement.outcome.recipients
-    ]
-    names = ("ids", "positions", "outcomes", "codes", "responses")
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+def _heard(settlement: Settlement) -> Iterator[dict[str, Any]]:
+    for one in settlement.outcome.recipients if settlement.outcome else ():
+        yield {
+            "message_id": settlement.claimed.id,
+            "position": one.position,
+            "outcome": one.verdict.value,
+            "code": one.code,
+            "response": _storable(one.text),
+        }
+
+
+def _storable(text: str) -> str:
+    """A text without what PostgreSQL cannot store: a channel must not stop the books."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 # --- Release and doubt -----------------------------------------------------------------------------------------------
@@ -408,9 +413,7 @@ def doubt(connection: Connection, drain_id: UUID) -> int:
     :returns: how many
     """
     doubts = [_doubt(row) for row in connection.execute(_IN_DOUBT, {"drain": drain_id})]
-    with pipelined(connection) as pipeline:
-        settled = settle(pipeline, drain_id, doubts)
-    settled()
+    turn(connection, drain_id, doubts, living=False)
     return len(doubts)
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString
 from uuid import uuid4
 
-import psycopg
 import sqlalchemy as sa
-from psycopg.rows import TupleRow
 from sqlalchemy.engine import Connection
 
 from notify.domain.drain import LEASE, Drain
 from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.exceptions import LeaseLost, SenderFault
 from notify.storage import attempts
-from notify.storage.pipeline import Pipeline
 
 _KNOW_SENDER = sa.text("insert into notify.senders (sender) values (:sender) on conflict do nothing")
 _LOCK_SENDER = sa.text("select from notify.senders where sender = :sender for update")
@@ -27,10 +22,8 @@ _START = sa.text("""
     insert into notify.drains (id, sender, worker, dag_id, run_id, hourly_limit, lease_until)
     values (:id, :sender, :worker, :dag_id, :run_id, :limit, now() + :lease)
 """)
-_RENEW: LiteralString = """
-    update notify.drains set lease_until = now() + %(lease)s where id = %(id)s and ended_at is null
-"""
-_KEEP: LiteralString = "select from notify.drains where id = %(id)s and ended_at is null for no key update"
+_RENEW = sa.text("update notify.drains set lease_until = now() + :lease where id = :id and ended_at is null")
+_KEEP = sa.text("select from notify.drains where id = :id and ended_at is null for no key update")
 _END = sa.text("update notify.drains set ended_at = now(), end_reason = :reason where id = :id and ended_at is null")
 
 
@@ -113,29 +106,25 @@ def at_work(connection: Connection, sender: str) -> AtWork | None:
     return AtWork(*row) if row else None
 
 
-def renew(pipeline: Pipeline, drain: Drain) -> Callable[[], None]:
-    """Show that the drain is alive, for as long as its lease; else as :func:`keep`."""
-    return _mine(pipeline.ask(_RENEW, {"id": drain.id, "lease": drain.lease}))
+def renew(connection: Connection, drain: Drain) -> None:
+    """Show that the drain is alive.
+
+    :raises LeaseLost: it was taken for dead, its messages are no longer its own
+    """
+    if connection.execute(_RENEW, {"id": drain.id, "lease": drain.lease}).rowcount != 1:
+        raise LeaseLost
 
 
-def keep(pipeline: Pipeline, drain: Drain) -> Callable[[], None]:
+def keep(connection: Connection, drain: Drain) -> None:
     """Make sure that the drain is not taken for dead until the caller's transaction ends.
 
-    Whoever touches a drain's attempts locks its row first: the drain by this, who takes over by ending it. So they
-    take turns, and never wait for each other's attempts.
+    Whoever touches a drain's attempts locks its row first: the drain by this and by its turns, who takes over by ending
+    it. So they take turns, and never wait for each other's attempts.
 
-    :returns: to be called for the answer; it raises :exc:`LeaseLost` if the drain was taken for dead: its messages are
-        no longer its own
+    :raises LeaseLost: it was taken for dead, its messages are no longer its own
     """
-    return _mine(pipeline.ask(_KEEP, {"id": drain.id}))
-
-
-def _mine(asked: psycopg.Cursor[TupleRow]) -> Callable[[], None]:
-    def answer() -> None:
-        if asked.rowcount != 1:
-            raise LeaseLost
-
-    return answer
+    if connection.execute(_KEEP, {"id": drain.id}).one_or_none() is None:
+        raise LeaseLost
 
 
 def end(connection: Connection, drain: Drain, reason: str) -> None:

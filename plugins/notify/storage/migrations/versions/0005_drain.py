@@ -5,17 +5,29 @@ Revision: 0005
 
 from __future__ import annotations
 
+from alembic import op
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-SCHEMA = "notify"
+# A drain's turn is one statement: what it expects, it can only demand in there.
+REQUIRE_LEASE = """
+create function notify.require_lease(kept boolean) returns boolean language plpgsql as $$
+begin
+    if not kept then
+        raise exception using errcode = 'NL001', message = 'the drain was taken for dead, or an attempt is not its own';
+    end if;
+    return true;
+end
+$$;
+"""
 
 
 def upgrade() -> None:
-    pass
+    op.execute(REQUIRE_LEASE)
 
 
 def downgrade() -> None:
-    pass
+    op.execute("drop function notify.require_lease(boolean)")
