@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import drain, handover, merge, publishing
+from benchmarks import claim, drain, handover, merge, publishing
 from benchmarks.bench import Bench
 from benchmarks.processes import CHECKOUT
 from benchmarks.results import Results
@@ -21,6 +21,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     merge.SUITE: merge.measure,
     handover.SUITE: handover.measure,
     drain.SUITE: drain.measure,
+    claim.SUITE: claim.measure,
 }
 
 #: Where the figures go: those of a whole run are kept, all others are a trial.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Connection
@@ -15,6 +16,7 @@ from benchmarks.processes import Report, Team, run
 from benchmarks.profiles import hottest
 from benchmarks.queueing import SENDER, fill, keep
 from benchmarks.receiver import Receiver, receiver
+from benchmarks.results import Figure
 from benchmarks.sink import HOST
 from notify.channels.smtp import SmtpChannel
 from notify.drain import Drainer
@@ -37,6 +39,9 @@ LARGE = 1_000_000
 
 #: How often what waits for the delay most of the time is measured: it hardly depends on what else the machine does.
 DELAYED_REPEAT = 2
+
+#: A budget that no machine exceeds; a run's own is ten minutes.
+ENOUGH = timedelta(hours=2)
 
 #: The database of queued messages, and its copy that a drain works on.
 QUEUED, WORKED_ON = "queued", "draining"
@@ -100,7 +105,8 @@ def draining(url: str, port: int, sessions: int, limit: int = -1, pipelining: bo
 
     :param port: of the server on this machine
     """
-    drainer = Drainer(engine_for(url), _channel(port, sessions, pipelining=pipelining), SENDER, limit=limit)
+    channel = _channel(port, sessions, pipelining=pipelining)
+    drainer = Drainer(engine_for(url), channel, SENDER, limit=limit, budget=ENOUGH)
     return lambda: asdict(drainer.run())
 
 
@@ -122,22 +128,33 @@ def _drain(bench: Bench, server: Receiver, way: Way) -> None:
     count = bench.scaled(way.sessions * DELAYED if delay else MESSAGES[way.sessions])
     if not way.pipelining and delay:
         count //= 3
-    facts: list[dict[str, Any]] = []
+    figures: dict[float, Figure] = {}
 
     def once() -> Team:
         with bench.server.database(WORKED_ON, QUEUED) as url:
             keep(url, count)
             engine_for(url).dispose()
-            with observed(bench, server) as fact:
-                team = run(JOB, url=url, port=server.port, **asdict(way))
-            facts.append(fact | {"seconds": team.seconds})
-        _check(team, count, fact)
+            team, figure = drain(bench, server, url, way, count)
+        figures[team.seconds] = figure
         return team
 
     what = f"drain {count:,} messages, {way.name.replace('_', ' ')}, {delay} ms"
     team, seconds = bench.fastest(what, once, DELAYED_REPEAT if delay else None)
-    fact = next(one for one in facts if one["seconds"] == team.seconds)
-    bench.results.add(SUITE, f"{way.name}_{delay}ms", _figure(server, way, team, fact | {"all_seconds": seconds}))
+    figure = {**figures[team.seconds], "all_seconds": seconds}
+    bench.results.add(SUITE, f"{way.name}_{delay}ms", figure)
+
+
+def drain(bench: Bench, server: Receiver, url: str, way: Way, count: int) -> tuple[Team, Figure]:
+    """Drain a queue to its end.
+
+    :param count: how many messages are in it
+    :returns: the process that did it, and what there is to say
+    :raises NotAllSent: some were left
+    """
+    with observed(bench, server) as fact:
+        team = run(JOB, url=url, port=server.port, **asdict(way))
+    _check(team, count, fact)
+    return team, _figure(server, way, team, fact)
 
 
 @contextmanager
@@ -165,7 +182,7 @@ def _check(team: Team, count: int, fact: dict[str, Any]) -> None:
         raise NotAllSent(f"{accepted} of {count} were accepted, the server took {fact.get('taken')}: {team.reports}")
 
 
-def _figure(server: Receiver, way: Way, team: Team, fact: dict[str, Any]) -> dict[str, Any]:
+def _figure(server: Receiver, way: Way, team: Team, fact: dict[str, Any]) -> Figure:
     messages = team.done("accepted")
     report = team.reports[0]
     figure = {
@@ -178,9 +195,8 @@ def _figure(server: Receiver, way: Way, team: Team, fact: dict[str, Any]) -> dic
         "seconds": round(team.seconds, 3),
         "messages_per_second": round(messages / team.seconds, 1),
         "python_cpu_seconds": report["python_cpu_seconds"],
-        **{name: value for name, value in fact.items() if name not in {"seconds", "taken"}},
-        "statement_seconds": report["statement_seconds"],
-        "statements": report["statements"],
+        **fact,
+        **{name: value for name, value in report.items() if name.startswith("rss_")},
     }
     if server.delay_ms and (trips := fact.get("round_trips_per_message")):
         bound = way.sessions / (trips * server.delay_ms / 1000)

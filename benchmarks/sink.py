@@ -1,7 +1,8 @@
 """A fast SMTP server that takes everything, keeps nothing and counts.
 
 ``python -m benchmarks.sink --delay 20`` prints ``listening PORT``. Each line on its input is answered by what it has
-counted, as JSON; at the end of input it ends. It checks nothing: it is there to be in nobody's way.
+counted, as JSON; at the end of input it ends. It checks nothing but the order of commands: it is there to be in
+nobody's way.
 
 The delay is that of a network: what it has to answer to the bytes that came together leaves that much later, in one
 piece, however many commands they were. So who sends several commands at once waits once for all of their answers.
@@ -27,6 +28,7 @@ _END = b"\r\n.\r\n"
 
 _OK = b"250 2.0.0 ok\r\n"
 _TAKEN = b"250 2.0.0 taken\r\n"
+_NO_ENVELOPE = b"503 5.5.1 MAIL and RCPT first\r\n"
 _ANSWERS = {
     b"MAIL": _OK,
     b"RCPT": _OK,
@@ -75,6 +77,7 @@ class Client:
     :param tail: the last bytes of a message under way, by which its end is known; None outside of one
     :param chunk: bytes of a chunk (BDAT) that have not come; -1 outside of one
     :param last: whether that chunk is the message's last
+    :param addressed: whether there was a recipient
     """
 
     socket: socket.socket
@@ -82,6 +85,7 @@ class Client:
     tail: bytes | None = None
     chunk: int = -1
     last: bool = False
+    addressed: bool = False
     of_a_message: bool = field(default=False)
     leaving: bool = field(default=False)
 
@@ -219,13 +223,14 @@ class Sink:
             return b"", b""
         rest = came[client.chunk :]
         client.chunk = -1
-        if client.last:
-            return rest, self._taken(client)
         client.of_a_message = True
-        return rest, _OK
+        if not client.addressed:
+            return rest, _NO_ENVELOPE
+        return rest, self._taken(client) if client.last else _OK
 
     def _taken(self, client: Client) -> bytes:
         client.of_a_message = True
+        client.addressed = False
         self.counts.messages += 1
         return _TAKEN
 
@@ -239,14 +244,20 @@ class Sink:
         line, rest = came[:end], came[end + 1 :]
         verb = line[:4].upper()
         client.of_a_message = client.of_a_message or verb in _OF_A_MESSAGE
-        if verb == b"DATA":
+        if verb == b"RCPT":
+            client.addressed = True
+        elif verb == b"DATA":
+            if not client.addressed:
+                return rest, _NO_ENVELOPE
             client.tail = b"\r\n"  # a message may be empty
         elif verb == b"BDAT":
             words = line.split()
             client.chunk, client.last = int(words[1]), len(words) > 2
             return (rest, b"") if client.chunk else self._take_chunk(client, rest)
-        elif verb == b"EHLO":
-            return rest, self._greeting
+        elif verb in {b"EHLO", b"RSET"}:
+            client.addressed = False
+            if verb == b"EHLO":
+                return rest, self._greeting
         elif verb == b"QUIT":
             client.leaving = True
         return rest, _ANSWERS.get(verb, b"500 5.5.2 unknown\r\n")
