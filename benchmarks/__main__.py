@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import claim, drain, handover, merge, publishing
+from benchmarks import claim, drain, handover, merge, publishing, raw
 from benchmarks.bench import Bench
 from benchmarks.processes import CHECKOUT
 from benchmarks.results import Results
@@ -20,6 +20,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     publishing.SUITE: publishing.measure,
     merge.SUITE: merge.measure,
     handover.SUITE: handover.measure,
+    raw.SUITE: raw.measure,
     drain.SUITE: drain.measure,
     claim.SUITE: claim.measure,
 }

@@ -32,7 +32,7 @@ DELAYS = (0, 20)
 MESSAGES = {1: 10_000, 4: 20_000, 16: 20_000}
 
 #: Messages for each session where there is a delay.
-DELAYED = 300
+DELAYED = 500
 
 #: A limit that counts and never holds back.
 LARGE = 1_000_000
@@ -60,11 +60,10 @@ class Way:
     limit: int = -1
     pipelining: bool = True
 
-    @property
-    def name(self) -> str:
+    def name(self, delay: int) -> str:
         """Of its figure."""
-        session = "session" if self.sessions == 1 else "sessions"
-        return f"{self.sessions}_{session}" + "_limited" * (self.limit >= 0) + "_verb_by_verb" * (not self.pipelining)
+        more = "_limited" * (self.limit >= 0) + "_verb_by_verb" * (not self.pipelining)
+        return figure_name(self.sessions, delay) + more
 
 
 #: What is measured at each delay.
@@ -74,13 +73,18 @@ WAYS = {
 }
 
 
+def figure_name(sessions: int, delay: int) -> str:
+    """What a figure is called that has so many sessions and milliseconds."""
+    return f"{sessions}_session{'s' * (sessions > 1)}_{delay}ms"
+
+
 class NotAllSent(Exception):
     """A drain left something, or the server did not take all that it sent: its figures are worth nothing."""
 
 
 def measure(bench: Bench) -> None:
     """Measure all of it."""
-    with queued(bench, max(MESSAGES.values())):
+    with queued(bench, bench.scaled(max(MESSAGES.values()))):
         for delay in DELAYS:
             with receiver(delay) as server:
                 for way in WAYS[delay]:
@@ -89,14 +93,13 @@ def measure(bench: Bench) -> None:
 
 
 @contextmanager
-def queued(bench: Bench, count: int) -> Iterator[None]:
+def queued(bench: Bench, count: int) -> Iterator[str]:
     """A database in which so many messages are due, to be copied."""
-    count = bench.scaled(count)
     bench.tell(f"hand over {count:,} messages")
     url = bench.server.create(QUEUED)
     fill(url, count)
     engine_for(url).dispose()
-    yield
+    yield url
     bench.server.drop(QUEUED)
 
 
@@ -138,10 +141,10 @@ def _drain(bench: Bench, server: Receiver, way: Way) -> None:
         figures[team.seconds] = figure
         return team
 
-    what = f"drain {count:,} messages, {way.name.replace('_', ' ')}, {delay} ms"
+    what = f"drain {count:,} messages, {way.name(delay).replace('_', ' ')}"
     team, seconds = bench.fastest(what, once, DELAYED_REPEAT if delay else None)
     figure = {**figures[team.seconds], "all_seconds": seconds}
-    bench.results.add(SUITE, f"{way.name}_{delay}ms", figure)
+    bench.results.add(SUITE, way.name(delay), figure)
 
 
 def drain(bench: Bench, server: Receiver, url: str, way: Way, count: int) -> tuple[Team, Figure]:

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from benchmarks.serverlog import ServerLog
 from dev.postgres import Postgres
-from notify.storage import schema
+from notify.storage import identity, schema
 from notify.storage.engine import engine_for
 
 #: Settings that the figures depend on.
@@ -34,21 +34,29 @@ class Server:
     def create(self, name: str, template: str = "template0") -> str:
         """Make a database; without a template, one with our schema and nothing else.
 
-        :param template: a database to copy; nobody may be connected to it
+        :param template: a database to copy; nobody may be connected to it. A copy is sent from as if it were none
         :returns: its address
         """
-        self._run("create database {} template {}", name, template)
-        url = self._postgres.uri(name)
+        # file_copy: a large template would else go through the log, block by block.
+        self._run("create database {} template {} strategy file_copy", name, template)
+        url = self.url(name)
+        engine = engine_for(url)
         if template == "template0":
-            engine = engine_for(url)
             schema.upgrade(engine)
-            engine.dispose()
+        else:
+            with engine.begin() as connection:
+                identity.confirm(connection, None, hold=False)
+        engine.dispose()
         self._run("checkpoint")
         return url
 
+    def url(self, name: str) -> str:
+        """The address of a database."""
+        return self._postgres.uri(name)
+
     def drop(self, name: str) -> None:
         """Remove a database."""
-        engine_for(self._postgres.uri(name)).dispose()
+        engine_for(self.url(name)).dispose()
         self._run("drop database {} with (force)", name)
 
     @contextmanager
