@@ -19,7 +19,7 @@ from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFiel
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings
-from notify.storage import attachments, outbox, schema
+from notify.storage import attachments, outbox, schema, suppressions
 from notify.storage.outbox import NewMessage, NewRecipient, Origin, Stored
 from notify.storage.recipients import Receiver, resolve
 from notify.storage.sources import File, fetch
@@ -34,10 +34,13 @@ class HandedOver:
 
     :param messages: in the outbox now, or already there under the same idempotency key
     :param duplicate: whether they were there already
+    :param suppressed: how many of the recipients get nothing, because they are on the suppression list; a message
+        of which that is true for all is in the register, as ``suppressed``
     """
 
     messages: tuple[Stored, ...]
     duplicate: bool = False
+    suppressed: int = 0
 
 
 def hand_over(
@@ -64,7 +67,8 @@ def hand_over(
     door = _Door(connection, draft, settings, faults)
     new = door.messages()
     stored = outbox.add(connection, new, idempotency_key=draft.idempotency_key, origin=origin)
-    return HandedOver(tuple(stored))
+    refused = sum(recipient.suppressed is not None for message in new for recipient in message.recipients)
+    return HandedOver(tuple(stored), suppressed=refused)
 
 
 #: The receivers of one mail.
@@ -79,6 +83,7 @@ class _Common:
     domain: str
     reply_to: str | None
     files: Sequence[File]
+    suppressed: Mapping[str, str]
     not_before: datetime
     expires_at: datetime | None
 
@@ -111,7 +116,8 @@ class _Door:
         # Rendered even where nobody was found: a template's faults belong in the same error.
         letters = [self._render(envelope) for envelope in envelopes or [()]]
         self._raise_faults()
-        common = _Common(sender, identity.domain, reply_to, files, *times)
+        suppressed = suppressions.among(self.connection, (receiver.address.key for receiver in receivers))
+        common = _Common(sender, identity.domain, reply_to, files, suppressed, *times)
         new = [
             self._message(envelope, letter, common)
             for envelope, letter in zip(envelopes, letters, strict=True)
@@ -260,7 +266,7 @@ class _Door:
             subject=subject,
             headers=headers,
             body=content,
-            recipients=tuple(_recipient(receiver) for receiver in envelope),
+            recipients=tuple(_recipient(receiver, common.suppressed) for receiver in envelope),
             size=len(headers) + len(content) + sum(file.encoded_size for file in common.files),
             boundary=boundary,
             language=letter.language,
@@ -294,6 +300,6 @@ class _Door:
             )
 
 
-def _recipient(receiver: Receiver) -> NewRecipient:
-    login = receiver.person.login if receiver.person else None
-    return NewRecipient(receiver.role, receiver.address.mailbox, receiver.address.name, login)
+def _recipient(receiver: Receiver, suppressed: Mapping[str, str]) -> NewRecipient:
+    address, login = receiver.address, receiver.person.login if receiver.person else None
+    return NewRecipient(receiver.role, address.mailbox, address.name, login, suppressed.get(address.key))

@@ -29,7 +29,7 @@ from notify.enqueuing import enqueue
 from notify.exceptions import ConfigurationError, Fault, InvalidMessage
 from notify.handover import HandedOver, hand_over
 from notify.settings import HandOverSettings
-from notify.storage import people, register
+from notify.storage import bulk, models, outbox, people, register, suppressions
 from notify.storage.engine import normal_url
 from notify.storage.outbox import Origin
 from tests.smtp_sink import SmtpSink
@@ -804,3 +804,81 @@ def smtp(sink: SmtpSink) -> SmtpChannel:
         conn_id=SENDER, conn_type="smtp", host="127.0.0.1", port=sink.port, extra=json.dumps(extra)
     )
     return SmtpChannel(SENDER, described)
+
+
+# --- Many at once, and the suppression list --------------------------------------------------------------------------
+
+
+def _register(connection: Connection) -> list[dict[str, Any]]:
+    """All that the hand-over wrote, but for what differs each time."""
+    query = """
+        select m.*, r.position, r.role, r.address, r.name, r.login, r.outcome, r.response
+        from notify.messages m join notify.recipients r on r.message_id = m.id order by m.id, r.position
+    """
+    changing = {"id", "message_id", "created_at", "not_before", "content_id", "headers", "size"}
+    rows = connection.execute(sa.text(query)).mappings()
+    return [{name: value for name, value in row.items() if name not in changing} for row in rows]
+
+
+def test_copied_as_inserted(
+    known: None, give: HandOver, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that are copied in bulk are those that would have been inserted one by one, in every column."""
+    suppressions.add(connection, "x3@example.com", "asked for it", None)
+    fields: dict[str, Any] = {
+        "recipient": ["anna", *(f"x{number}@example.com" for number in range(30))],
+        "priority": "bulk",
+        "guarantee": "at_most_once",
+        "reply_to": "Zoë <zoe@example.com>",
+        "case_id": r"C\1",
+        "expires_after": "PT1H",
+    }
+    monkeypatch.setattr("notify.storage.bulk.COPY_FROM", 20)
+    assert len(give(**fields, idempotency_key="copied").messages) == 31
+    monkeypatch.setattr("notify.storage.bulk.COPY_FROM", 1000)
+    assert len(give(**fields, idempotency_key="inserted").messages) == 31
+    rows = _register(connection)
+    copied, inserted = rows[:31], rows[31:]
+    for row in inserted:
+        row["idempotency_key"] = "copied"
+    for row in rows:
+        del row["expires_at"]
+    assert copied == inserted
+
+
+def test_copy_tells_no_row(connection: Connection) -> None:
+    """A COPY that the database refuses raises SQLAlchemy's error, and its text holds nothing of the row."""
+    rows = [(1, number, "to", "secret@example.com", "", None, "pending", None) for number in range(30)]
+    with pytest.raises(sa.exc.IntegrityError) as caught, connection.begin_nested():
+        bulk.insert(connection, models.recipients, outbox._RECIPIENT, rows)
+    assert "recipients_message_id_fkey" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_suppressed(give: HandOver, connection: Connection, engine: Engine) -> None:
+    """A message to an address on the suppression list is in the register with the reason, and is never sent."""
+    suppressions.add(connection, "Gone@example.com", "5.1.1 no such user", None)
+    connection.commit()
+    handed_over = give("gone@example.com; here@example.com")
+    assert handed_over.suppressed == 1
+    channel = MemoryChannel()
+    Drainer(engine, channel, SENDER, limit=-1).run()
+    assert [mail.recipients for mail in channel.outbox] == [("here@example.com",)]
+    gone = register.read(connection, handed_over.messages[0].id)
+    assert gone is not None
+    assert (gone.status, gone.status_reason) == ("suppressed", "on the suppression list: 5.1.1 no such user")
+
+
+def test_suppressed_among_others(give: HandOver, connection: Connection, engine: Engine) -> None:
+    """Of one mail to several, the suppressed ones get nothing; that counts as told, and nobody else misses theirs."""
+    suppressions.add(connection, "gone@example.com", "5.1.1 no such user", None)
+    connection.commit()
+    handed_over = give("gone@example.com; here@example.com", one_mail=True)
+    assert (len(handed_over.messages), handed_over.suppressed) == (1, 1)
+    channel = MemoryChannel()
+    Drainer(engine, channel, SENDER, limit=-1).run()
+    assert [mail.recipients for mail in channel.outbox] == [("here@example.com",)]
+    assert [(one.address, one.outcome) for one in register.read(connection, 1).recipients] == [  # type: ignore[union-attr]  # it is there
+        ("gone@example.com", "permanent"),
+        ("here@example.com", "accepted"),
+    ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from time import process_time
 
+import email_validator
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from notify.domain import address
 from notify.domain.address import (
     CONTROL,
     LONGEST_NAME,
@@ -163,3 +165,34 @@ def test_half_an_address(text: str) -> None:
     """Where the domain is missing, the error says so."""
     with pytest.raises(ValueError, match="there is nothing after the at sign"):
         parse_address(text)
+
+
+_ODDLY_PLAIN = st.from_regex(address._PLAIN, fullmatch=True) | st.sampled_from(
+    [
+        f"{'x' * 64}@example.com",
+        f"{'x' * 65}@example.com",
+        f"a@{'b' * 63}.com",
+        f"a@{'.'.join('b' * 60 for _ in range(3))}.com",
+        "a@xn--mnchen-3ya.de",
+        "a@ab--cd.com",
+        "a@localhost.localdomain",
+        "a@1.com",
+        "+@a.bc",
+    ]
+)
+
+
+@given(_ODDLY_PLAIN)
+def test_plain_addresses_are_plain(text: str) -> None:
+    """What is taken without asking email-validator, it would have taken as it stands."""
+    if address._is_plain(text):
+        checked = email_validator.validate_email(text + address._STAND_IN, check_deliverability=False)
+        assert f"{checked.local_part}@{checked.ascii_domain.removesuffix(address._STAND_IN)}" == text
+        assert parse_address(text) == Address(text)
+
+
+def test_most_addresses_are_plain() -> None:
+    """The short way is taken by usual addresses, and by no others."""
+    assert all(map(address._is_plain, ["anna@example.com", "anna.nowak+x@mail.example.co.uk", "a_b-c@x1.io"]))
+    for text in ("Anna <anna@example.com>", "anna@EXAMPLE.com", "żuk@example.com", "a@b", f"{'x' * 65}@example.com"):
+        assert not address._is_plain(text)

@@ -105,7 +105,7 @@ def test_hand_over(enqueued: list[dict[str, Any]]) -> None:
     """All fields reach the door, with the origin, and the answer is what XCom can carry."""
     operator = SendMessageOperator(task_id="tell", recipient="anna", subject="s", message="m", priority="bulk")
     answer = operator.execute(context())
-    assert answer == {"messages": [{"id": 5, "message_id": "<5@example.com>"}], "duplicate": False}
+    assert answer == {"messages": [{"id": 5, "message_id": "<5@example.com>"}], "duplicate": False, "suppressed": 0}
     [fields] = enqueued
     assert set(fields) == {*FIELDS, "origin"}
     assert (fields["recipient"], fields["subject"], fields["priority"]) == ("anna", "s", "bulk")

@@ -13,9 +13,13 @@ from notify.operators.task import origin_of, own_or_given, refusals_told
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from notify.handover import HandedOver
     from notify.storage.outbox import Origin
 
 log = logging.getLogger(__name__)
+
+#: More messages than these do not get a line each.
+MOST_LINES = 20
 
 #: The fields of a message, in the order of the documentation's table.
 FIELDS = (
@@ -144,7 +148,7 @@ class SendMessageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand over.
 
-        :returns: ``{"messages": [{"id", "message_id"}, …], "duplicate": bool}``
+        :returns: ``{"messages": [{"id", "message_id"}, …], "duplicate": bool, "suppressed": int}``
         """
         from notify.enqueuing import enqueue_fields
 
@@ -153,12 +157,11 @@ class SendMessageOperator(BaseOperator):
         with refusals_told():
             fields["idempotency_key"] = self._key(fields.get("idempotency_key"), origin)
             handed_over = enqueue_fields(fields, origin=origin)
-        for message in handed_over.messages:
-            state = "was handed over before" if handed_over.duplicate else "handed over"
-            log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
+        _tell(handed_over)
         return {
             "messages": [{"id": one.id, "message_id": one.message_id} for one in handed_over.messages],
             "duplicate": handed_over.duplicate,
+            "suppressed": handed_over.suppressed,
         }
 
     def _fields(self, context: Context) -> dict[str, Any]:
@@ -173,3 +176,20 @@ class SendMessageOperator(BaseOperator):
             return own_or_given(given, origin)
         except ValueError as error:
             raise InvalidMessage([Fault("idempotency_key", str(error))]) from error
+
+
+def _tell(handed_over: HandedOver) -> None:
+    """Log what became of it; of many messages, the first and the last."""
+    state = "was handed over before" if handed_over.duplicate else "handed over"
+    told = handed_over.messages
+    if len(told) > MOST_LINES:
+        log.info("%s messages: %s to %s", len(told), told[0].id, told[-1].id)
+        told = (told[0], told[-1])
+    for message in told:
+        log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
+    if handed_over.suppressed:
+        log.warning(
+            "%s recipients get nothing: their addresses are on the suppression list. Look at the messages in the "
+            "register, and lift the addresses that work again: python -m notify suppressions",
+            handed_over.suppressed,
+        )

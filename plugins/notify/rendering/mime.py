@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import make_msgid
+from functools import lru_cache
 from uuid import uuid4
 
 from notify.domain.address import CONTROL, Address
@@ -121,8 +122,9 @@ def compose_headers(
     return b"".join(lines)
 
 
+@lru_cache(maxsize=64)
 def text_header(name: str, value: str) -> bytes:
-    """An unstructured header, encoded (RFC 2047) and folded.
+    """An unstructured header, encoded (RFC 2047) and folded; the last ones are remembered: many messages share one.
 
     :raises ValueError: the value has a line break or another control character
     """

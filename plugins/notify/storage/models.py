@@ -168,6 +168,8 @@ attachments = Table(
     Column("content", LargeBinary),
     Column("uri", Text),
     _now("created_at"),
+    # Set: no message needs it, and its file may be gone from object storage already.
+    _moment("doomed_at"),
     CheckConstraint("num_nonnulls(content, uri) = 1", name="one_place"),
     CheckConstraint("octet_length(sha256) = 32", name="sha256"),
 )
@@ -206,6 +208,8 @@ messages = Table(
     _moment("sent_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("refusals", Integer, nullable=False, server_default="0"),
+    # Of a digest: how many of its notifications Housekeeping has removed.
+    Column("notifications_removed", Integer),
     CheckConstraint(
         "status in ('queued','sending','sent','delivered','undelivered','failed','uncertain','held','cancelled',"
         "'suppressed','expired')",
@@ -217,7 +221,13 @@ messages = Table(
     CheckConstraint("status <> 'uncertain' or guarantee = 'at_most_once'", name="uncertain"),
     CheckConstraint("(idempotency_key is null) = (idempotency_index is null)", name="idempotency"),
     CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0", name="counts"),
-    UniqueConstraint("idempotency_key", "idempotency_index"),
+    Index(
+        "messages_idempotency_idx",
+        "idempotency_key",
+        "idempotency_index",
+        unique=True,
+        postgresql_where=text("idempotency_key is not null"),
+    ),
     Index(
         "messages_due_idx",
         "sender",
@@ -231,7 +241,13 @@ messages = Table(
         "expires_at",
         postgresql_where=text("status = 'queued' and expires_at is not null"),
     ),
-    Index("messages_open_idx", "status", "id", postgresql_where=text("status not in ('sent','delivered')")),
+    # Without the states that every message passes through: each index costs the hand-over and the drain.
+    Index(
+        "messages_open_idx",
+        "status",
+        "id",
+        postgresql_where=text("status not in ('queued','sending','sent','delivered')"),
+    ),
     Index(
         "messages_origin_idx",
         "origin_dag_id",
@@ -268,7 +284,7 @@ message_attachments = Table(
     metadata,
     Column("message_id", BigInteger, ForeignKey("notify.messages.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("sha256", LargeBinary, ForeignKey("notify.attachments.sha256"), nullable=False),
+    Column("sha256", LargeBinary, ForeignKey("notify.attachments.sha256")),
     Column("filename", Text, nullable=False),
     Column("content_type", Text, nullable=False),
     Index("message_attachments_sha256_idx", "sha256"),

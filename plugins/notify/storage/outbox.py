@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from notify.domain.message import Guarantee, Priority, RecipientRole
+from notify.domain.outcome import Verdict
 from notify.domain.status import RESENDABLE, Status, may_become
 from notify.exceptions import TransitionError
+from notify.storage import bulk
 from notify.storage.attachments import StoredFile
 from notify.storage.models import contents, message_attachments, messages, recipients
 
@@ -32,12 +34,14 @@ class NewRecipient:
 
     :param address: checked mailbox
     :param login: the person's, where they are known
+    :param suppressed: why the address gets nothing, None where it does
     """
 
     role: RecipientRole
     address: str
     name: str = ""
     login: str | None = None
+    suppressed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,12 @@ class NewMessage:
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     expires_at: datetime | None = None
     attachments: tuple[StoredFile, ...] = ()
+
+    @property
+    def suppressed(self) -> str | None:
+        """Why none of its recipients gets anything, None if one of them does."""
+        reasons = [recipient.suppressed for recipient in self.recipients]
+        return reasons[0] if all(reasons) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +134,24 @@ def add(
         return []
     ids = list(connection.scalars(_IDS, {"count": len(new)}))
     bodies = add_contents(connection, (message.body for message in new if message.content_id is None))
-    connection.execute(
-        sa.insert(messages),
+    shared = (idempotency_key, *_origin(origin))
+    bulk.insert(
+        connection,
+        messages,
+        _MESSAGE,
         [
-            _row(message, number, message.content_id or bodies[message.body])
-            | _origin(origin)
-            | {"idempotency_key": idempotency_key, "idempotency_index": index if idempotency_key else None}
+            (number, message.content_id or bodies[message.body], index if shared[0] else None, *shared, *_row(message))
             for index, (message, number) in enumerate(zip(new, ids, strict=True))
         ],
     )
-    connection.execute(
-        sa.insert(recipients),
+    bulk.insert(
+        connection,
+        recipients,
+        _RECIPIENT,
         [
-            {
-                "message_id": number,
-                "position": position,
-                "role": recipient.role.value,
-                "address": recipient.address,
-                "name": recipient.name,
-                "login": recipient.login,
-            }
+            (number, position, one.role.value, one.address, one.name, one.login, *_heard(one))
             for message, number in zip(new, ids, strict=True)
-            for position, recipient in enumerate(message.recipients)
+            for position, one in enumerate(message.recipients)
         ],
     )
     _add_attachments(connection, new, ids)
@@ -164,34 +170,46 @@ def add_contents(connection: Connection, bodies: Iterable[bytes]) -> dict[bytes,
     return dict(zip(different, ids, strict=True))
 
 
-def _row(message: NewMessage, number: int, content_id: int) -> dict[str, object]:
-    return {
-        "id": number,
-        "message_id": message.message_id,
-        "sender": message.sender,
-        "kind": message.kind,
-        "priority": message.priority.value,
-        "guarantee": message.guarantee.value,
-        "language": message.language,
-        "subject": message.subject,
-        "case_id": message.case_id,
-        "headers": message.headers,
-        "boundary": message.boundary,
-        "reply_to": message.reply_to,
-        "content_id": content_id,
-        "size": message.size,
-        "expires_at": message.expires_at,
-        "not_before": message.not_before,
-    }
+_MESSAGE = (
+    *("id", "content_id", "idempotency_index", "idempotency_key"),
+    *("origin_dag_id", "origin_run_id", "origin_task_id", "origin_map_index"),
+    *("message_id", "status", "status_reason", "sender", "kind", "priority", "guarantee", "language", "subject"),
+    *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before"),
+)
+_RECIPIENT = ("message_id", "position", "role", "address", "name", "login", "outcome", "response")
 
 
-def _origin(origin: Origin | None) -> dict[str, object]:
-    return {
-        "origin_dag_id": origin and origin.dag_id,
-        "origin_run_id": origin and origin.run_id,
-        "origin_task_id": origin and origin.task_id,
-        "origin_map_index": origin and origin.map_index,
-    }
+def _row(message: NewMessage) -> tuple[object, ...]:
+    refused = message.suppressed
+    return (
+        message.message_id,
+        Status.SUPPRESSED.value if refused else Status.QUEUED.value,
+        f"on the suppression list: {refused}" if refused else None,
+        message.sender,
+        message.kind,
+        message.priority.value,
+        message.guarantee.value,
+        message.language,
+        message.subject,
+        message.case_id,
+        message.headers,
+        message.boundary,
+        message.reply_to,
+        message.size,
+        message.expires_at,
+        message.not_before,
+    )
+
+
+def _heard(recipient: NewRecipient) -> tuple[str, str | None]:
+    """What is known of a recipient before anything is sent: its outcome, and in whose words."""
+    if recipient.suppressed is None:
+        return "pending", None
+    return Verdict.PERMANENT.value, f"on the suppression list: {recipient.suppressed}"
+
+
+def _origin(origin: Origin | None) -> tuple[object, ...]:
+    return (origin.dag_id, origin.run_id, origin.task_id, origin.map_index) if origin else (None,) * 4
 
 
 def _add_attachments(connection: Connection, new: Sequence[NewMessage], ids: Sequence[int]) -> None:

@@ -132,6 +132,8 @@ def newest(
     query = sa.select(messages.c.id, messages.c.status, messages.c.created_at, messages.c.subject)
     if status is not None:
         query = query.where(messages.c.status == status.value)
+    if status is Status.SENDING:  # found by their open attempts: an index of their own would cost each claim
+        query = query.where(messages.c.id.in_(sa.select(attempts.c.message_id).where(attempts.c.ended_at.is_(None))))
     if address is not None:
         mine = sa.select(recipients.c.message_id).where(sa.func.lower(recipients.c.address) == address.lower())
         query = query.where(messages.c.id.in_(mine))
