@@ -138,6 +138,7 @@ def raw_server(play: Callable[[Peer], None], *, small: bool = False) -> Iterator
     with socket.create_server((HOST, 0)) as server:
         if small:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         acceptor = threading.Thread(target=accept, daemon=True)
         acceptor.start()
         try:
