@@ -9,12 +9,15 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 from zoneinfo import available_timezones
 
+from notify.domain.blame import HARD_EXPIRY
+from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, Keep, read_duration
 from notify.domain.kind import BUILT_IN, Kind, read_kinds
 from notify.exceptions import ConfigurationError
 
@@ -251,6 +254,32 @@ def hand_over_settings() -> HandOverSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BounceSettings:
+    """What follows from a mail that came back.
+
+    :param hard_expiry: how long an address gets nothing after a hard bounce; None: until somebody lifts it
+    :param contact: address, login or group that is told where a mail's sender is not known; empty: nobody
+    """
+
+    hard_expiry: timedelta | None = HARD_EXPIRY
+    contact: str = ""
+
+
+def bounce_settings() -> BounceSettings:
+    """The settings of DeliveryReports, from Variables.
+
+    :raises ConfigurationError: one of them cannot be used
+    """
+    text = variable("notify_bounce_hard_days", str(HARD_EXPIRY.days))
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise ConfigurationError(
+            f"The Variable notify_bounce_hard_days is {text!r}, which is no number of days. Write, for example, 90; 0 "
+            "is until somebody lifts it (Admin → Variables)."
+        )
+    return BounceSettings(timedelta(days=int(text)) or None, variable("notify_bounce_contact"))
+
+
 def kinds() -> dict[str, Kind]:
     """Kinds of event by name: the built-in ones, and those in the Variable ``notify_kinds``.
 
@@ -273,6 +302,22 @@ def _blocked(known: Mapping[str, Kind]) -> dict[str, frozenset[str]]:
             f"cannot be blocked, these kinds can: {blockable}."
         )
     return {process: frozenset(names) for process, names in given.items()}
+
+
+def keep() -> Keep:
+    """How long bodies and rows are kept.
+
+    :raises ConfigurationError: a Variable is no such time
+    """
+    bodies = _duration("notify_keep_bodies", variable("notify_keep_bodies"), KEEP_BODIES)
+    return Keep(bodies, _duration("notify_keep_rows", variable("notify_keep_rows"), KEEP_ROWS))
+
+
+def _duration(name: str, text: str, default: timedelta) -> timedelta:
+    try:
+        return read_duration(text) if text else default
+    except ValueError as error:
+        raise ConfigurationError(f"The Variable {name} is {error} (Admin → Variables).") from None
 
 
 def _case_url() -> str:

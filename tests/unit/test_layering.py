@@ -28,6 +28,15 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "notify.operators",
         "notify.drain",
     ),
+    "mailboxes": (
+        "sqlalchemy",
+        "psycopg",
+        "jinja2",
+        "notify.storage",
+        "notify.rendering",
+        "notify.operators",
+        "notify.bouncing",
+    ),
     "rendering": ("airflow", "sqlalchemy", "psycopg", "notify.storage", "notify.channels", "notify.operators"),
     "storage": (
         "notify.channels",
@@ -39,6 +48,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "notify.publishing",
         "notify.merge",
         "notify.remind",
+        "notify.mailboxes",
+        "notify.bouncing",
+        "notify.undelivered",
     ),
     "settings": ("notify.storage", "notify.channels", "notify.rendering", "notify.operators"),
 }
@@ -180,6 +192,8 @@ def test_public_operators() -> None:
     assert operators.__all__ == [
         "ClearDeadlineOperator",
         "ClearReminderOperator",
+        "DeliveryReportsOperator",
+        "HousekeepingOperator",
         "NotificationsOperator",
         "NotifyOperator",
         "RemindersOperator",

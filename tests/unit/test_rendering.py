@@ -34,7 +34,17 @@ MESSAGE: dict[str, Any] = {
     "case": {"id": "INV-2041", "url": "https://cases.example.com/INV-2041"},
 }
 WELCOME = {"catcher": "caught-mail", "ui_url": "http://localhost:8080"}
-DATA = {"send_message": MESSAGE, "welcome": WELCOME}
+CAME_BACK: dict[str, Any] = {
+    "number": 42,
+    "subject": "[INV-2041] Approved <at last>",
+    "written_at": "2026-11-10T08:00:00+00:00",
+    "name": "Anna Nowak",
+    "address": "anna@customer.example",
+    "words": "550 5.1.1 <anna@customer.example>: no such mailbox",
+    "suppressed": True,
+    "suppressed_until": "2027-02-08T08:00:00+00:00",
+}
+DATA = {"send_message": MESSAGE, "welcome": WELCOME, "undelivered": {"mails": [CAME_BACK], "more": 0}}
 
 #: What people and attackers type: any characters, and bits that mean something in HTML or in Jinja.
 TYPED = st.lists(
@@ -100,7 +110,7 @@ def render(root: Path, text: str, timezone: str = "Europe/Warsaw", language: str
 
 def test_shipped_kinds():
     """Each built-in kind of event, the digest and our own messages are shipped in three languages."""
-    assert SHIPPED.kinds() == tuple(sorted({*BUILT_IN, "digest", "send_message", "welcome"}))
+    assert SHIPPED.kinds() == tuple(sorted({*BUILT_IN, "digest", "send_message", "undelivered", "welcome"}))
     assert {kind: SHIPPED.languages(kind) for kind in SHIPPED.kinds()} == dict.fromkeys(SHIPPED.kinds(), LANGUAGES)
 
 
@@ -125,7 +135,7 @@ def test_no_fallback():
 @pytest.mark.parametrize("kind", ["house", "nope", "../templates/welcome", "welcome/en", "Welcome", "", "_x", "a\n"])
 def test_unknown_kind(kind):
     """A kind that is none, a path among them, is an error that names the kinds there are."""
-    with pytest.raises(TemplateNotFound, match=r"There are: case_changed, .*, send_message, welcome"):
+    with pytest.raises(TemplateNotFound, match=r"There are: case_changed, .*, send_message, undelivered, welcome"):
         SHIPPED.render(kind, language="en", timezone="UTC", data={})
     with pytest.raises(TemplateNotFound):
         SHIPPED.languages(kind)
@@ -629,7 +639,7 @@ def test_too_deep(root):
 
 @pytest.mark.parametrize("house", [True, False])
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", ["send_message", "welcome"])
+@pytest.mark.parametrize("kind", sorted(DATA))
 def test_shipped_page(kind, language, house):
     """Each shipped page states its language and title, lays out by presentation tables and loads nothing."""
     rendered = shipped(kind, language, house=house)
@@ -735,3 +745,25 @@ def test_welcome(language):
         assert all(word in part for word in ("SendMessage", "Notifications", "smtp_default", "caught-mail"))
     assert len(list(page(rendered).iter("li"))) == 3
     assert "http://localhost:8080" in rendered.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_undelivered(language):
+    """A mail about what came back names mail, recipient and the server's words, and what follows, in both parts."""
+    rendered = shipped("undelivered", language)
+    assert rendered.subject.endswith(": [INV-2041] Approved <at last>")
+    for part in (page(rendered).text_content(), rendered.text):
+        assert all(str(CAME_BACK[name]) in part for name in ("number", "subject", "name", "address", "words"))
+        assert "2027" in part
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_several_undelivered(language):
+    """Of several, the subject counts them; what is not named is counted as well, and an address may stay usable."""
+    lifted = CAME_BACK | {"suppressed": True, "suppressed_until": None, "name": ""}
+    usable = CAME_BACK | {"suppressed": False}
+    rendered = shipped("undelivered", language, mails=[lifted, usable], more=40)
+    assert "42" in rendered.subject
+    assert CAME_BACK["subject"] not in rendered.subject
+    assert "40" in rendered.text
+    assert "2027" not in rendered.text

@@ -13,6 +13,7 @@ from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
 from notify.storage import schema, suppressions
 from notify.storage.engine import transaction
+from notify.storage.suppressions import Source
 
 
 def add_commands(commands: Any) -> None:
@@ -22,6 +23,7 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="the addresses that were put on the list last")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
+    listing.add_argument("--source", choices=[source.value for source in Source], help="only what this put there")
     listing.set_defaults(run=_list)
 
     adding = actions.add_parser("add", help="send nothing to an address")
@@ -51,13 +53,14 @@ def _days(text: str) -> timedelta:
 def _list(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
-        found = suppressions.newest(connection, options.limit)
+        source = Source(options.source) if options.source else None
+        found = suppressions.newest(connection, options.limit, source=source)
     for one in found:
         until = f"until {one.expires_at:%Y-%m-%d %H:%MZ}" if one.expires_at else "for good"
         state = ", which is past" if one.expired else ""
-        print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {until}{state}: {one.reason}")
+        print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {until}{state}, by a {one.source}: {one.reason}")
     if not found:
-        print("No address is on the list.")
+        print("No such address is on the list." if options.source else "No address is on the list.")
 
 
 def _add(options: argparse.Namespace) -> None:
@@ -76,4 +79,4 @@ def _lift(options: argparse.Namespace) -> None:
         schema.require(connection)
         if not suppressions.lift(connection, options.address):
             raise ConfigurationError(f"{options.address} is not on the list; see python -m notify suppressions list.")
-    print(f"{options.address} gets mail again.")
+    print(f"{options.address} gets mail again; its bounces so far count no more.")

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
+
+#: So many different messages that came back softly within this time, and an address gets nothing for as long.
+SOFT_BOUNCES = 3
+SOFT_WINDOW = timedelta(days=7)
+SOFT_EXPIRY = timedelta(days=7)
+
+#: How long an address gets nothing after a hard bounce. Not for good: a server that is set up wrongly for an hour says
+#: of all its mailboxes that there are none.
+HARD_EXPIRY = timedelta(days=90)
 
 
 class Blame(StrEnum):

@@ -27,7 +27,8 @@ REMINDER = "reminder"
 
 #: The kinds of messages that are no events: what SendMessage writes, and what is made of events.
 DIGEST = "digest"
-RESERVED = frozenset({"send_message", DIGEST, "house", "welcome"})
+UNDELIVERED = "undelivered"
+RESERVED = frozenset({"send_message", DIGEST, UNDELIVERED, "house", "welcome"})
 
 
 @dataclass(frozen=True, slots=True)

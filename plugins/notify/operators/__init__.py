@@ -8,6 +8,8 @@ from notify.operators.deadlines import (
     SetDeadlineOperator,
     SetReminderOperator,
 )
+from notify.operators.delivery_reports import DeliveryReportsOperator
+from notify.operators.housekeeping import HousekeepingOperator
 from notify.operators.notifications import NotificationsOperator
 from notify.operators.notify import NotifyOperator
 from notify.operators.reminders import RemindersOperator
@@ -18,6 +20,8 @@ from notify.operators.user_notifications import UserNotificationsOperator
 __all__ = [
     "ClearDeadlineOperator",
     "ClearReminderOperator",
+    "DeliveryReportsOperator",
+    "HousekeepingOperator",
     "NotificationsOperator",
     "NotifyOperator",
     "RemindersOperator",

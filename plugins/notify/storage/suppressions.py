@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -14,13 +16,23 @@ from notify.storage.models import suppressions
 
 # What lasts longer wins: a mailbox that was full for a week must not bring back who asked to be left alone for good.
 _ADD = sa.text("""
-    insert into notify.suppressions as s (address, reason, expires_at)
-    values (:address, :reason, now() + cast(:expires_after as interval))
+    insert into notify.suppressions as s (address, reason, source, expires_at)
+    values (:address, :reason, :source, now() + cast(:expires_after as interval))
     on conflict (address) do update
-    set reason = excluded.reason, expires_at = excluded.expires_at, created_at = now()
+    set reason = excluded.reason, source = excluded.source, expires_at = excluded.expires_at, created_at = now()
     where s.expires_at < coalesce(excluded.expires_at, 'infinity')
     returning address
 """)
+
+
+_FORGIVE = sa.text("update notify.bounces set counts = false where address = :address and counts")
+
+
+class Source(StrEnum):
+    """What put an address on the list; the values stand in the database."""
+
+    PERSON = "person"
+    BOUNCE = "bounce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +40,14 @@ class Suppression:
     """An address on the list.
 
     :param address: in lower case
+    :param source: what put it there, a :class:`Source`
     :param expires_at: until then; None is for good
     :param expired: whether that is past, by the database's clock; then it counts no more
     """
 
     address: str
     reason: str
+    source: str
     created_at: datetime
     expires_at: datetime | None
     expired: bool
@@ -52,7 +66,13 @@ def _expired() -> sa.ColumnElement[bool]:
     return sa.func.coalesce(suppressions.c.expires_at <= sa.func.now(), sa.false())
 
 
-def add(connection: Connection, address: str, reason: str, expires_after: timedelta | None) -> bool:
+def add(
+    connection: Connection,
+    address: str,
+    reason: str,
+    expires_after: timedelta | None,
+    source: Source = Source.PERSON,
+) -> bool:
     """Put an address on the list. One that stands there for at least as long stays there as it is.
 
     :param address: a mailbox, in whatever case
@@ -60,27 +80,41 @@ def add(connection: Connection, address: str, reason: str, expires_after: timede
     :param expires_after: from now; None is for good
     :returns: whether the list differs now
     """
-    values = {"address": address.lower(), "reason": reason, "expires_after": expires_after}
+    values = {"address": address.lower(), "reason": reason, "source": source.value, "expires_after": expires_after}
     return connection.scalar(_ADD, values) is not None
 
 
 def lift(connection: Connection, address: str) -> bool:
-    """Take an address off the list.
+    """Take an address off the list. Its bounces are forgiven: what counts begins anew.
 
     :returns: whether it stood there
     """
+    connection.execute(_FORGIVE, {"address": address.lower()})
     gone = sa.delete(suppressions).where(suppressions.c.address == address.lower())
     return connection.scalar(gone.returning(suppressions.c.address)) is not None
 
 
-def newest(connection: Connection, limit: int) -> list[Suppression]:
-    """The addresses that were put on the list last, those that count no more among them."""
-    query = (
-        sa.select(suppressions, _expired().label("expired"))
-        .order_by(suppressions.c.created_at.desc(), suppressions.c.address)
-        .limit(limit)
-    )
-    return [
-        Suppression(row.address, row.reason, row.created_at, row.expires_at, row.expired)
-        for row in connection.execute(query)
-    ]
+def find(connection: Connection, addresses: Iterable[str]) -> dict[str, Suppression]:
+    """What stands on the list of these at this moment, by the address in lower case."""
+    wanted = sa.literal([address.lower() for address in addresses], ARRAY(sa.Text))
+    query = _all().where(suppressions.c.address == sa.any_(wanted), ~_expired())
+    return {row.address: _suppression(row) for row in connection.execute(query)}
+
+
+def newest(connection: Connection, limit: int, *, source: Source | None = None) -> list[Suppression]:
+    """The addresses that were put on the list last, those that count no more among them.
+
+    :param source: only what this put there
+    """
+    query = _all().order_by(suppressions.c.created_at.desc(), suppressions.c.address).limit(limit)
+    if source is not None:
+        query = query.where(suppressions.c.source == source.value)
+    return [_suppression(row) for row in connection.execute(query)]
+
+
+def _all() -> sa.Select[Any]:
+    return sa.select(suppressions, _expired().label("expired"))
+
+
+def _suppression(row: sa.Row[Any]) -> Suppression:
+    return Suppression(row.address, row.reason, row.source, row.created_at, row.expires_at, row.expired)

@@ -1,0 +1,74 @@
+"""What follows from a delivery report, for the recipient, the address and the message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from notify.domain.blame import Blame
+from notify.domain.bounce import Action, RecipientReport
+from notify.domain.status import Status
+
+#: Outcomes of recipients whom the message has left for.
+_LEFT = frozenset({"accepted", "in_doubt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which of a message's recipients a report speaks of.
+
+    :param position: None if it is none of them
+    :param direct: it names their own address; otherwise the mail was forwarded from there
+    """
+
+    position: int | None
+    direct: bool = False
+
+    def counts(self, one: RecipientReport) -> bool:
+        """Whether a failure is held against the address.
+
+        What was forwarded is not: behind the address may be a list, of whose members one is gone.
+        """
+        return self.direct and one.action is Action.FAILED and one.blame is not Blame.NONE
+
+
+def match(one: RecipientReport, addresses: Mapping[int, str]) -> Match:
+    """Find the recipient that a report speaks of.
+
+    :param addresses: of the message's recipients, by position
+    """
+    positions = {address.lower(): position for position, address in addresses.items()}
+    if one.address in positions:
+        return Match(positions[one.address], direct=True)
+    if one.original in positions:
+        return Match(positions[one.original])
+    return Match(next(iter(addresses)) if len(addresses) == 1 else None)
+
+
+def reached_no_more(status: Status, outcome: str, *, hard: bool) -> bool:
+    """Whether a recipient's outcome changes when their mail came back.
+
+    :param status: of the message
+    :param outcome: of the recipient, until now
+    :param hard: their address does not work
+    """
+    if status is Status.QUEUED and outcome != "accepted":
+        return hard and outcome != "permanent"  # else the try that is to come decides: it was refused for now only
+    return outcome in _LEFT
+
+
+def status_after_failure(status: Status, outcomes: Collection[str]) -> Status | None:
+    """The state of a message some of whose recipients it did not reach; None: it stays.
+
+    A message that came back was sent: that settles the doubt about one that is uncertain. One that is queued again,
+    because nobody knew, has nobody left to be sent to.
+
+    :param outcomes: of all its recipients
+    """
+    if not outcomes:
+        return None  # erased: nothing is known of them
+    if status is Status.QUEUED:
+        return Status.SUPPRESSED if set(outcomes) == {"permanent"} else None
+    if status in {Status.SENT, Status.DELIVERED, Status.UNCERTAIN} and not _LEFT & set(outcomes):
+        return Status.UNDELIVERED
+    return None
