@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,32 @@ def test_no_run_reads_the_register(connection: Connection) -> None:
         if "Seq Scan" in plan:
             slow[name] = plan
     assert not slow, "\n\n".join(f"{name}:\n{plan}" for name, plan in slow.items())
+
+
+#: What a turn is planned for, and by psycopg's names.
+TURN = {
+    "drain": "uuid", "living": "boolean", "attempts": "bigint[]", "messages": "bigint[]", "settled": "text",
+    "heard": "text", "claimed": "bigint[]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["statistics", "statistics_of_an_empty_outbox"])
+def test_a_turn_goes_by_keys(connection: Connection, fresh: bool) -> None:
+    """A turn finds all its rows by their keys, whatever PostgreSQL believes about them, and is planned once."""
+    driver = connection.connection.dbapi_connection
+    if not fresh:
+        driver.execute("analyze")  # type: ignore[union-attr]  # it is psycopg's
+    fill = FILL if fresh else FILL.replace("analyze", "")
+    driver.execute(fill)  # type: ignore[union-attr]  # as above
+    numbered = {name: f"${place}" for place, name in enumerate(TURN, 1)}
+    statement = re.sub(r"%\((\w+)\)s", lambda found: numbered[found[1]], attempts._TURN)
+    driver.execute(f"prepare turn ({', '.join(TURN.values())}) as {statement}")  # type: ignore[union-attr]  # as above
+    driver.execute("set plan_cache_mode = force_generic_plan")  # type: ignore[union-attr]  # as above
+    values = f"'{DRAIN}', true, '{{1}}', '{{1}}', '[]', '[]', '{{2}}'"
+    plan = "\n".join(connection.scalars(sa.text(f"explain execute turn ({values})".replace(":", "\\:"))))
+    scans = set(re.findall(r"(?:Seq Scan on|Index Scan using|Bitmap Index Scan on) (\w+)", plan))
+    assert not scans & {"messages", "attempts", "recipients", "contents"}, plan
+    assert not [scan for scan in scans if scan.endswith("_idx")], plan
 
 
 @pytest.mark.parametrize("table", ["messages", "attempts"])
