@@ -382,7 +382,7 @@ def _mailbox(arg: str) -> str:
 
 @dataclass(frozen=True)
 class Certificate:
-    """A self-signed certificate for 127.0.0.1 and localhost.
+    """A self-signed certificate.
 
     :param file: certificate and key, PEM; clients that trust it need ``SSL_CERT_FILE`` to name it
     """
@@ -390,12 +390,15 @@ class Certificate:
     file: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Certificate:
-        """Make one in a folder."""
+    def make(cls, folder: Path, host: str = "localhost") -> Certificate:
+        """Make one in a folder.
+
+        :param host: whose it is, beside 127.0.0.1
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smtp sink")])
         now = dt.datetime.now(dt.UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
+        names = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address(HOST))]
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -481,6 +484,11 @@ class SmtpSink:
         """Script an answer; see :class:`Rule`. Earlier rules come first."""
         with self._book.changed:
             self._book.rules.append(Rule(stage, answer, address, times, skip, delay))
+
+    def accept_only(self, login: str, password: str) -> None:
+        """From now on, a login has this password, or token."""
+        assert self._users is not None
+        self._users[login] = password
 
     def behave(self) -> None:
         """Forget the script, and break what is stalled: a client's goodbye is not seen through unread content."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+from functools import partial
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.sdk import Connection
@@ -10,30 +11,53 @@ from airflow.sdk.exceptions import AirflowException
 
 from notify.channels.base import Channel
 from notify.channels.dialogue import Client, SslClient
+from notify.channels.replies import words
 from notify.channels.smtp_session import SmtpSession, Trust
-from notify.channels.smtp_settings import SmtpSettings, explain
+from notify.channels.smtp_settings import SmtpSettings, TokenError, explain
+from notify.channels.tokens import Tokens
 from notify.exceptions import SenderFault
 
 #: What the provider, smtplib, ssl, msal and the network raise while connecting.
-_OPENING_ERRORS = (OSError, AirflowException, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+_OPENING_ERRORS = (TokenError, OSError, AirflowException, ImportError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class OutboxSmtpHook(SmtpHook):
     """The provider's way of connecting and logging in, with the connection handed in.
 
     :param settings: the connection, read before
+    :param tokens: of the channel, for OAuth2
     """
 
-    def __init__(self, settings: SmtpSettings) -> None:
+    def __init__(self, settings: SmtpSettings, tokens: Tokens) -> None:
         super().__init__(smtp_conn_id=settings.conn_id, auth_type=settings.extra_dejson["auth_type"])
         self._settings = settings
+        self._tokens = tokens
 
     def get_connection(self, conn_id: str) -> SmtpSettings:  # type: ignore[override]
         """Return what was handed in; the provider asks for it wherever it connects."""
         assert conn_id == self._settings.conn_id
         return self._settings
 
+    @property
+    def token(self) -> str | None:
+        """The token that logged in, if one did."""
+        return self._access_token
+
     def connect(self) -> Client:
+        """Connect and log in, with a fresh token if the server takes the old one no more."""
+        try:
+            return self._connect()
+        except smtplib.SMTPAuthenticationError as error:
+            if not self._token_ran_out(error):
+                raise
+        self._tokens.drop(self._access_token)
+        self._access_token = None
+        return self._connect()
+
+    def _token_ran_out(self, error: smtplib.SMTPAuthenticationError) -> bool:
+        return self._access_token is not None and not self._settings.standing_token and error.smtp_code >= 500
+
+    def _connect(self) -> Client:
         """Connect and log in; whatever goes wrong, no socket stays open."""
         try:
             self.get_conn()
@@ -44,6 +68,20 @@ class OutboxSmtpHook(SmtpHook):
             self._smtp_client = None
         assert isinstance(client, Client)
         return client
+
+    def _get_oauth2_token(self) -> str:
+        """Ask for a token once for all sessions; the provider asks once for each."""
+        return self._tokens.get(self.fetch_token)
+
+    def fetch_token(self) -> str:
+        """Get a fresh token, in the provider's way: what stands in the extras, or by client credentials.
+
+        :raises TokenError: there is none
+        """
+        try:
+            return super()._get_oauth2_token()
+        except (OSError, AirflowException, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise TokenError(words(error)) from None
 
     def _build_client(self) -> Client:
         """Greet at once, and do not knock again at a door that stays silent.
@@ -69,22 +107,27 @@ class SmtpChannel(Channel):
     :raises notify.exceptions.SenderFault: a field of the connection is missing or wrong
     """
 
+    #: How it connects and logs in. Another way of getting tokens is a subclass with a :meth:`fetch_token` of its own.
+    _hook: type[OutboxSmtpHook] = OutboxSmtpHook
+
     def __init__(self, sender: str, connection: Connection) -> None:
         self.sender = sender
         self._settings = SmtpSettings.of(sender, connection)
         self.max_connections = self._settings.max_connections
         self.site = self._settings.site
         self._trust = Trust(pipelining=self._settings.pipelining)
+        self._tokens = Tokens()
 
     def open(self) -> SmtpSession:
         """Connect and log in."""
         settings = self._settings
+        hook = self._hook(settings, self._tokens)
         try:
-            client = OutboxSmtpHook(settings).connect()
+            client = hook.connect()
         except _OPENING_ERRORS as error:
             # "from None": a traceback would carry words that were not redacted.
             raise explain(error, settings) from None
-        session = SmtpSession(client, settings, self._trust)
+        session = SmtpSession(client, settings, self._trust, partial(self._tokens.drop, hook.token))
         international = not (settings.letterhead.sender.mailbox + (settings.return_path or "")).isascii()
         if international and not client.has_extn("smtputf8"):
             session.close()

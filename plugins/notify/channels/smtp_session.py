@@ -15,7 +15,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -116,13 +116,17 @@ class SmtpSession(Session):
     :param client: connected and logged in
     :param settings: the connection it came from
     :param trust: what is known of the server
+    :param drop_token: what to do where the server wants a login once more, as after a token has run out
     """
 
-    def __init__(self, client: Client, settings: SmtpSettings, trust: Trust) -> None:
+    def __init__(
+        self, client: Client, settings: SmtpSettings, trust: Trust, drop_token: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
         self._replies = client.replies
         self._settings = settings
         self._trust = trust
+        self._drop_token = drop_token
         self._offers = Offers.of(client)
         self._proven: bool | None = None
         self._sent = 0
@@ -399,6 +403,7 @@ class SmtpSession(Session):
     def _unwelcome(self, said: Said) -> SenderFault:
         reply = self._reply(said)
         if reply.code in _LOGIN:
+            self._drop_token()
             return self._fault(f"the server wants another login: {reply}", _CHECK_LOGIN)
         if reply.verdict is Verdict.TEMPORARY:
             return self._fault(f"the server takes no mail for now: {reply}", _LATER)

@@ -167,6 +167,11 @@ class SmtpSettings:
         """Whether the login is by OAuth2."""
         return bool(self.extra_dejson["auth_type"] == "oauth2")
 
+    @property
+    def standing_token(self) -> bool:
+        """Whether a token that stands in the extras logs in, so that nobody can renew it but the admin."""
+        return self.oauth2 and bool(self.extra_dejson.get("access_token"))
+
     def redact(self, text: str) -> str:
         """Take secrets out of foreign words: a server may repeat what it was told."""
         extras = self.extra_dejson
@@ -238,6 +243,10 @@ def _address_or_none(login: str | None) -> Address | None:
 # --- Why a server would not let us in -----------------------------------------------------------------------
 
 
+class TokenError(Exception):
+    """No access token could be had."""
+
+
 def explain(error: Exception, settings: SmtpSettings) -> SenderFault:
     """Say what went wrong while connecting or logging in, and what to do.
 
@@ -265,11 +274,26 @@ def _login(error: smtplib.SMTPAuthenticationError, settings: SmtpSettings) -> Ex
         return cause, _LATER
     if error.smtp_code in {530, 538} and not (settings.ssl or settings.starttls):
         return cause, f"The server wants encryption first. {_ENCRYPTION}"
+    if settings.standing_token:
+        return cause, (
+            "The access_token in the extras has probably run out: renew it in {form}. With client_id, client_secret "
+            "and tenant_id there instead of it, each run fetches a fresh one by itself."
+        )
     if settings.oauth2:
-        return cause, "Renew access_token, or check client_id, client_secret, tenant_id and scope, in {form}."
+        return cause, (
+            "A fresh token was refused as well: check Login, client_id, client_secret, tenant_id and scope in {form}, "
+            "and whether that application may send for that mailbox."
+        )
     return (
         cause,
         "Check Login and Password in {form}; some providers want an app password, or auth_type oauth2.",
+    )
+
+
+def _no_token(error: TokenError, settings: SmtpSettings) -> Explanation:
+    return f"There is no access token for {settings.place}: {_quoted(error)}.", (
+        "Check client_id, client_secret, tenant_id and scope (or access_token) in {form}, and whether the workers "
+        "reach whoever gives tokens."
     )
 
 
@@ -367,6 +391,7 @@ def _quoted(said: object) -> str:
 
 #: The first kind that fits explains; smtplib's errors are OSErrors, so the order matters.
 _RULES: tuple[tuple[type[Exception], Rule], ...] = (
+    (TokenError, _no_token),
     (smtplib.SMTPAuthenticationError, _login),
     (smtplib.SMTPResponseException, _greeting),
     (smtplib.SMTPServerDisconnected, _hung_up),
