@@ -98,6 +98,8 @@ class ImapMailbox:
 
     def fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """The beginning of these mails; those that are gone by now are left out."""
+        if not numbers:
+            return
         with _faults(self._settings):
             answer = self._do("FETCH", _joined(numbers), f"(UID BODY.PEEK[]<0.{LARGEST}>)")
             contents = dict(_contents(answer))
