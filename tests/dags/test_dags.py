@@ -31,11 +31,23 @@ JOBS = {
     "Notifications": ("notify_schedule_notifications", "*/3 * * * *"),
     "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
     "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
+    "DeliveryReports": ("notify_schedule_delivery_reports", "*/10 * * * *"),
 }
 by_the_clock = pytest.mark.parametrize("job", JOBS)
 
 #: Parts of ours that load the database driver or the templates.
-HEAVY = ("storage", "rendering", "handover", "publishing", "deadlines", "drain", "merge", "remind")
+HEAVY = (
+    "storage",
+    "rendering",
+    "handover",
+    "publishing",
+    "deadlines",
+    "drain",
+    "merge",
+    "remind",
+    "bouncing",
+    "mailboxes",
+)
 
 #: Seconds that parsing all DAG files may take, Airflow itself being loaded; the DAG processor does it all day.
 PARSE_BUDGET = 0.5
@@ -68,7 +80,7 @@ def serialized(dag: DAG) -> SerializedDAG:
 
 def test_dag_ids() -> None:
     """Exactly the documented DAGs are there."""
-    assert set(parse()) == {"Notifications", "SendMessage", "UserNotifications", "Reminders"}
+    assert set(parse()) == {"Notifications", "SendMessage", "UserNotifications", "Reminders", "DeliveryReports"}
 
 
 def test_notifications() -> None:
@@ -125,6 +137,19 @@ def test_the_jobs_that_fill_the_outbox(job: str, operator: str, says: str) -> No
     assert task.max_active_tis_per_dag is None
 
 
+def test_delivery_reports() -> None:
+    """DeliveryReports has a task for each source, which needs no other and is never retried."""
+    dag = serialized(parse()["DeliveryReports"])
+    assert dag.timetable.summary == "*/10 * * * *"
+    assert not dag.catchup
+    assert dag.max_active_runs == 2
+    assert dag.tags == {"notify"}
+    assert "`undelivered`" in (dag.doc_md or "")
+    (task,) = [task for task in dag.tasks if task.task_type == "DeliveryReportsOperator"]
+    assert (task.task_id, task.conn_id, task.retries, task.pool) == ("imap_bounces", "imap_bounces", 0, "default_pool")
+    assert not task.upstream_task_ids
+
+
 @by_the_clock
 @pytest.mark.parametrize("schedule", ["*/3 * * * *", "0 0 1 1 *", "@hourly"])
 def test_the_first_run_waits_for_its_time(monkeypatch: pytest.MonkeyPatch, job: str, schedule: str) -> None:
@@ -149,9 +174,10 @@ def test_tasks_are_known_to_the_listener() -> None:
 
 def test_parsing_loads_no_database(tmp_path: Path) -> None:
     """Parsing needs no connection, no Variable and no database, and loads no part of ours that would."""
+    count = len(list(DAGS.glob("*.py")))
     script = (
         "import sys; from airflow.dag_processing.dagbag import DagBag; before = set(sys.modules); "
-        f"bag = DagBag({str(DAGS)!r}); assert not bag.import_errors; assert len(bag.dags) == 4; "
+        f"bag = DagBag({str(DAGS)!r}); assert not bag.import_errors; assert len(bag.dags) == {count}; "
         "print('NEW', *set(sys.modules) - before)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}

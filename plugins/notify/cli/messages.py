@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.status import Status
-from notify.storage import outbox, register, schema
+from notify.storage import bounces, outbox, register, schema
 from notify.storage.engine import transaction
 
 #: What a person may do to a message: the command, what it does, and how the register says it was done.
@@ -70,7 +70,24 @@ def _show(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         message = register.read(connection, options.id)
-    print("\n".join(_lines(message)))
+        reports = bounces.of_message(connection, options.id)
+    print("\n".join(_lines(message) + _reports(reports)))
+
+
+def _reports(reports: Sequence[bounces.Told]) -> list[str]:
+    if not reports:
+        return []
+    return ["Delivery reports", *(f"  {one.received_at:%Y-%m-%d %H:%M:%SZ}  {_report(one)}" for one in reports)]
+
+
+def _report(one: bounces.Told) -> str:
+    """A report in one line: of whom, what, whether it counts against the address, in whose words."""
+    blame = f" {one.blame}" if one.blame in {"hard", "soft"} else ""
+    notice = {"due": "; the sender of the mail is to be told", "told": "; the sender of the mail was told"}
+    counts = "" if one.counts or not blame else ", not held against the address"
+    said = " ".join(part for part in (one.status, one.words) if part)
+    by = f" by {one.reporter}" if one.reporter else ""
+    return f"{one.address}  {one.action}{blame}{counts}{by}: {said}{notice.get(one.notice, '')}"
 
 
 def _lines(message: register.RegisteredMessage) -> list[str]:
