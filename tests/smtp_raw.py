@@ -6,6 +6,7 @@ the test raises.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -87,6 +88,23 @@ class Peer:
             self.say("250 ok", "250 ok", "354 go on")
             self.content()
             self.say("250 2.0.0 taken")
+
+    def dribble(self, line: str, pause: float) -> None:
+        """Send a line byte by byte, until it is complete or the client is gone."""
+        for byte in f"{line}\r\n".encode():
+            self.socket.sendall(bytes([byte]))
+            if self.closing.wait(pause):
+                return
+
+    def garbage(self) -> None:
+        """Send what is no record of TLS, past the encryption."""
+        os.write(self.socket.fileno(), b"\x17\x03\x03\x00\x20" + b"garbage " * 4)
+
+    def cut(self) -> None:
+        """Close without a word, as a firewall does: TLS is not told."""
+        fd = self.socket.detach()
+        with socket.socket(fileno=fd) as bare:
+            bare.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
         """Break the connection (RST)."""

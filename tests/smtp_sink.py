@@ -218,6 +218,8 @@ class Server(SMTP):
 
     book: Book
     lies: frozenset[Lie] = frozenset()
+    most_rcpts: int | None = None
+    too_many: str = ""
     chunks: bytes = b""
 
     async def _handle_client(self) -> None:
@@ -265,6 +267,8 @@ class Server(SMTP):
         rule = await self._played("RCPT", arg)
         if rule is None and self._together and Lie.ORDER in self.lies:
             await self.push("503 5.5.1 bad sequence of commands")
+        elif rule is None and len(self.envelope.rcpt_tos) == self.most_rcpts:
+            await self.push(self.too_many)
         elif rule is None:
             await super().smtp_RCPT(arg)
         elif str(rule.answer).startswith("2"):
@@ -439,6 +443,8 @@ class SmtpSink:
     :param smtputf8: whether to offer SMTPUTF8
     :param hide: further extensions not to offer; PIPELINING and CHUNKING are offered else
     :param lies: what it offers and does not do
+    :param most_rcpts: recipients that a message may have
+    :param too_many: the answer to one more
     :param size: the largest message, 0 for no limit
     """
 
@@ -453,6 +459,8 @@ class SmtpSink:
         smtputf8: bool = True,
         hide: Iterable[str] = (),
         lies: Iterable[Lie] = (),
+        most_rcpts: int | None = None,
+        too_many: str = "452 4.5.3 too many recipients",
         size: int = 32 << 20,
     ) -> None:
         self.port = port
@@ -464,6 +472,8 @@ class SmtpSink:
         self._smtputf8 = smtputf8
         self._hide = tuple(hide)
         self._lies = frozenset(lies)
+        self._most_rcpts = most_rcpts
+        self._too_many = too_many
         self._size = size
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -597,6 +607,8 @@ class SmtpSink:
         session._auth_required = self._users is not None
         session.book = self._book
         session.lies = self._lies
+        session.most_rcpts = self._most_rcpts
+        session.too_many = self._too_many
         return session
 
 

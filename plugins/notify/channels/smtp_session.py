@@ -12,6 +12,7 @@ provably not taken, whatever happens.
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
@@ -54,6 +55,11 @@ _FAREWELL = 5.0
 #: Enhanced codes of MAIL refusals that are about this message and not about us: too big, too big for the
 #: system, an address that needs SMTPUTF8 (RFC 3463, RFC 6531).
 _ABOUT_THE_MESSAGE = frozenset({"5.2.3", "5.3.4", "4.3.4", "5.6.7"})
+
+#: Replies to a parameter of MAIL that is not known, though it was offered; and the parameters that not every message
+#: has, so that the others pass (RFC 5321, 4.1.1.11; RFC 6152, RFC 6531).
+_NO_PARAMETER = frozenset({504, 555})
+_SPECIAL = re.compile(rb" (?:BODY=8BITMIME|SMTPUTF8)")
 
 #: Replies that want a login, or a stronger one, or encryption (RFC 4954, 6; RFC 3207).
 _LOGIN = frozenset({530, 534, 535, 538})
@@ -393,7 +399,8 @@ class SmtpSession(Session):
         if said[0] < 300:
             return False
         reply = self._reply(said)
-        if reply.code != 552 and reply.enhanced not in _ABOUT_THE_MESSAGE:
+        special = reply.code in _NO_PARAMETER and _SPECIAL.search(envelope.mail)
+        if not (special or reply.code == 552 or reply.enhanced in _ABOUT_THE_MESSAGE):
             raise self._unwelcome(said)
         for position, _ in [*batch, *envelope.left]:
             envelope.told[position] = self._outcome(position, said)
