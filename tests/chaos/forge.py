@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ class Forge:
 
     def __init__(self, log: Path) -> None:
         self._log = log
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
@@ -67,9 +69,10 @@ class Forge:
 
     def _tell(self, line: str) -> str:
         assert self._process.stdin
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self._line()
+        with self._lock:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            return self._line()
 
     def _line(self) -> str:
         assert self._process.stdout

@@ -37,6 +37,7 @@ class Evidence:
     :param blows: how many workers or connections were struck
     :param bound: how many extra copies, and how many doubts, those blows may cost
     :param sessions: of each worker
+    :param calm: whether no lease may be lost that no blow explains
     :param struck: the workers that may have lost a lease by a blow; whoever else lost one was stalled by the machine
         itself, which is a blow as well
     :param limit: messages per window; -1 is no limit
@@ -50,6 +51,7 @@ class Evidence:
     blows: int
     bound: int
     sessions: int
+    calm: bool = False
     struck: frozenset[int] = frozenset()
     limit: int = -1
     window: float = 3600.0
@@ -99,7 +101,8 @@ def judge(engine: Engine, evidence: Evidence) -> Verdict:
     with engine.connect() as connection:
         stored = _stored(connection)
         verdict.stalls = _stalls(connection, evidence.struck)
-        verdict.bound += verdict.stalls * evidence.sessions
+        if not evidence.calm:
+            verdict.bound += verdict.stalls * evidence.sessions
         verdict.uncertain = sum(row.status == "uncertain" for row in stored.values())
         verdict.lost = sum(_lost(one, copies, stored) for one in evidence.handed)
         verdict.faults += _faults_of_messages(evidence, copies, stored)
@@ -192,8 +195,14 @@ def _faults_of_totals(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
         yield f"copies: {verdict.extra} extra, {verdict.bound} are explained"
     if verdict.uncertain > verdict.bound:
         yield f"uncertain: {verdict.uncertain}, {verdict.bound} are explained"
+    if evidence.calm and verdict.stalls:
+        yield f"leases: {verdict.stalls} were lost by living workers"
     if 0 <= evidence.limit < verdict.most:
         yield f"limit: {verdict.most} in {evidence.window} s, {evidence.limit} are allowed"
+    yield from _faults_of_workers(evidence)
+
+
+def _faults_of_workers(evidence: Evidence) -> Iterator[str]:
     for line in evidence.journal:
         if line["event"] == "failed":
             yield f"worker {line['worker']}: {line['text']}"

@@ -1,7 +1,7 @@
-"""Between a worker and PostgreSQL: it knows a COMMIT when it sees one, and what the answer to it is.
+"""Between a worker and PostgreSQL: it knows what commits when it sees it, and when it is carried out.
 
-The worker announces a blow in its own transaction, by a statement that holds ``chaos:``; so the proxy knows which
-COMMIT is meant, whatever connection it comes on.
+The worker announces a blow on the connection that is meant, by a statement that holds ``chaos:``. Inside a transaction,
+its COMMIT is what commits; outside, the next statement does.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Link:
         self._reader = reader
         self._writer = writer
         self._backend = 0
+        self._status = b"I"
         self._armed: Strike | None = None
         self._committing: Strike | None = None
         self._server_writer: asyncio.StreamWriter | None = None
@@ -148,7 +149,7 @@ class Link:
     async def _look(self, kind: bytes, body: bytes) -> None:
         if kind in b"QPB" and _MARK in body:
             await self._marked()
-        elif self._armed and _is_commit(kind, body):
+        elif self._armed and ((self._status == b"I" and kind in b"QPB") or _is_commit(kind, body)):
             strike, self._armed = self._armed, None
             if strike.when is When.COMMIT:
                 await self._strike(strike)
@@ -165,19 +166,28 @@ class Link:
             await self._strike(strike)
 
     async def _down(self, server: asyncio.StreamReader) -> None:
-        """From PostgreSQL to the worker."""
+        """From PostgreSQL to the worker; of what was committed it hears nothing before the blow has fallen."""
+        held = b""
         with suppress(_CutError, OSError, asyncio.IncompleteReadError):
             while True:
                 header = await server.readexactly(_HEADER.size)
                 kind, length = _HEADER.unpack(header)
                 body = await server.readexactly(length - 4)
+                held += header + body
                 if kind == b"K":
                     self._backend = int.from_bytes(body[:4])
-                if kind == b"C" and self._committing and body.startswith(b"COMMIT"):
-                    strike, self._committing = self._committing, None
-                    await self._strike(strike)
-                self._writer.write(header + body)
-                await self._writer.drain()
+                if kind == b"Z":
+                    self._status = body
+                    await self._committed()
+                if self._committing is None:
+                    self._writer.write(held)
+                    held = b""
+                    await self._writer.drain()
+
+    async def _committed(self) -> None:
+        if self._committing and self._status == b"I":
+            strike, self._committing = self._committing, None
+            await self._strike(strike)
 
     async def _strike(self, strike: Strike) -> None:
         self._gate.fire(strike)

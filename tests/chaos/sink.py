@@ -140,8 +140,8 @@ class _Conversation:
                     break
         except CutError:
             self._writer.transport.abort()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client is gone
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the scenario is over
         finally:
             self._writer.close()
 

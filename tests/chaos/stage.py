@@ -6,30 +6,33 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
+from dev.postgres import Postgres
 from notify.handover import hand_over
 from notify.settings import HandOverSettings, SenderIdentity
 from tests.chaos.forge import CHECKOUT, Forge
 from tests.chaos.judge import Evidence, Handed, Verdict, judge
 from tests.chaos.loop import Loop
 from tests.chaos.proxy import Gate, Proxy
-from tests.chaos.sink import Door, Mode, Sink
-from tests.chaos.strikes import Action, Strike
+from tests.chaos.sink import Arrival, Door, Mode, Sink
+from tests.chaos.strikes import Action, Strike, When
 from tests.chaos.worker import SENDER, Orders
 
-#: When something that is waited for will not come any more, in seconds.
+#: How long to wait for what must come, in seconds.
 DEADLINE = 60.0
 
 #: Between two looks, in seconds.
@@ -50,6 +53,8 @@ class Settings:
     :param lease: seconds
     :param delay: seconds before the SMTP server answers a message
     :param timeout: of the SMTP client, in seconds
+    :param calm: whether no lease may be lost that no blow explains
+    :param deadline: when something that is waited for will not come any more, in seconds
     :param mutant: a fault to build into every worker
     """
 
@@ -62,6 +67,8 @@ class Settings:
     lease: float = 0.7
     delay: float = 0.005
     timeout: int = 10
+    calm: bool = False
+    deadline: float = DEADLINE
     mutant: str | None = None
 
 
@@ -104,28 +111,44 @@ class Worker:
             self.signal(signal.SIGSTOP)
 
 
-class Stage:
-    """A world for one scenario.
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a scenario needs.
 
     :param url: of a database with our schema and nothing else
+    :param postgres: its server
+    """
+
+    url: URL
+    postgres: Postgres
+    forge: Forge
+    loop: Loop
+
+
+class Stage:
+    """Where one scenario is played.
+
     :param chance: decides what is left to chance
     """
 
-    def __init__(self, url: URL, forge: Forge, loop: Loop, settings: Settings, chance: random.Random) -> None:
+    def __init__(self, world: World, settings: Settings, chance: random.Random) -> None:
+        url = world.url
+        self.world = world
         self.settings = settings
         self.chance = chance
-        self.url = url
         self.engine: Engine = sa.create_engine(url, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"})
         self.handed: list[Handed] = []
         self.workers: list[Worker] = []
         self.blows = 0
         self.bound = 0
         self.faults: list[str] = []
+        self.kills = 0
+        self._frozen: dict[int, tuple[float, Worker]] = {}
         self._struck: set[int] = set()
         self._alive: list[Worker] = []
         self._statuses: list[int] = []
-        self._forge = forge
-        self._loop = loop
+        self._forge = world.forge
+        self._loop = world.loop
         self.sink = Sink(settings.mode, settings.delay)
         self._proxy = Proxy(f"{url.query['host']}/.s.PGSQL.5432", _conninfo(url))
         self._folder = tempfile.TemporaryDirectory(prefix="notify-chaos-")
@@ -171,10 +194,19 @@ class Stage:
             return connection.scalar(_LEFT) or 0
 
     def drain(self, workers: int = 1) -> None:
-        """Let fresh workers bring it to its end, and end them politely."""
-        fresh = [self.start() for _ in range(workers)]
-        self.wait(lambda: not self.left(), "an empty queue")
-        for worker in fresh:
+        """Let fresh workers bring it to its end, and end all politely."""
+        for _ in range(workers):
+            self.start()
+        self.wait_until_empty()
+        self.end_all()
+
+    def wait_until_empty(self) -> None:
+        """Wait until nothing is on its way."""
+        self.wait(lambda: not self.left(), "empty queue")
+
+    def end_all(self) -> None:
+        """End all workers politely."""
+        for worker in list(self._alive):
             self.end(worker)
 
     # --- Workers -----------------------------------------------------------------------------------------------------
@@ -189,7 +221,7 @@ class Stage:
         settings = self.settings
         orders = Orders(
             worker.number,
-            _by_proxy(self.url, database_port),
+            _by_proxy(self.world.url, database_port),
             smtp_port,
             str(self._journal),
             settings.sessions,
@@ -206,14 +238,17 @@ class Stage:
         self._alive.append(worker)
         return worker
 
-    def strike(self, strike: Strike) -> Worker:
-        """Start a worker and wait until the blow has fallen on it."""
+    def strike(self, strike: Strike, *, bound: int | None = None) -> Worker:
+        """Start a worker and wait until the blow has fallen on it.
+
+        :param bound: how many messages it may leave in doubt; one for each session, if nothing else is known
+        """
         worker = self.start(strike)
         if strike.polite:
-            self.wait(lambda: bool(self._arrived(worker)), f"anything that worker {worker.number} sent")
+            self.wait(lambda: bool(self.arrived(worker)), f"anything that worker {worker.number} sent")
             worker.signal(signal.SIGTERM)
         self.wait(lambda: self.has_fallen(worker), f"{strike} at worker {worker.number}")
-        self.blow(self.settings.sessions, worker)
+        self.blow(self.settings.sessions if bound is None else bound, worker)
         if strike.action is Action.KILL:
             self._reap(worker)
         return worker
@@ -221,9 +256,9 @@ class Stage:
     def has_fallen(self, worker: Worker) -> bool:
         """Whether its blow has fallen."""
         if not worker.struck.is_set():
-            struck = any(line["event"] == "struck" and line["worker"] == worker.number for line in self.journal())
-            if not struck:
-                if worker.dead:
+            dead = worker.dead  # asked first: what it has written is there
+            if not any(line["event"] == "struck" for line in self.journal(worker)):
+                if dead and not worker.struck.is_set():
                     raise Stuck(f"worker {worker.number} ended before its blow fell: {self.journal()[-3:]}")
                 return False
             worker.struck.set()
@@ -244,8 +279,40 @@ class Stage:
     def kill(self, worker: Worker) -> None:
         """Kill it, wherever it is."""
         worker.signal(signal.SIGKILL)
+        self.kills += 1
         self.blow(self.settings.sessions, worker)
         self._reap(worker)
+
+    def freeze(self, worker: Worker, seconds: float) -> None:
+        """Stop it for a while; see :meth:`thaw_due`."""
+        worker.signal(signal.SIGSTOP)
+        self.blow(self.settings.sessions, worker)
+        self._frozen[worker.number] = (time.monotonic() + seconds, worker)
+
+    def thaw_due(self, *, everybody: bool = False) -> None:
+        """Let those go on that have stood still for long enough."""
+        for until, worker in list(self._frozen.values()):
+            if everybody or time.monotonic() >= until:
+                worker.signal(signal.SIGCONT)
+                del self._frozen[worker.number]
+
+    @property
+    def awake(self) -> list[Worker]:
+        """The workers that live and do not stand still."""
+        return [worker for worker in self._alive if worker.number not in self._frozen]
+
+    def busy(self) -> list[Worker]:
+        """Those of them that have a message under way."""
+        with self.engine.connect() as connection:
+            numbers = set(map(int, connection.scalars(_BUSY)))
+        return [worker for worker in self.awake if worker.number in numbers]
+
+    def hang_up(self, worker: Worker) -> None:
+        """Have the SMTP server break the connection after the next message that it takes."""
+        assert worker.door
+        worker.door.seen = 0
+        worker.door.strike = Strike("END", When.TAKEN, Action.CUT)
+        self.blow(1)
 
     def end(self, worker: Worker) -> None:
         """Have it end politely."""
@@ -254,27 +321,68 @@ class Stage:
         self.wait(lambda: worker.dead, f"the end of worker {worker.number}")
         self._statuses.append(self._reap(worker))
 
+    def thaw(self, worker: Worker) -> None:
+        """Let one go on whose messages another has sent since; hold it against its right to act."""
+        before = len(self.arrived(worker))
+        woken_at = time.monotonic()
+        worker.signal(signal.SIGCONT)
+        ended = self._ended_since(worker, woken_at)
+        self.wait(lambda: bool(ended()), f"end of the run that stood still in worker {worker.number}")
+        if (error := ended()[0].get("error")) not in _DISOWNED:
+            self.faults.append(f"fencing: the woken worker's run ended with {error or 'success'}")
+        if late := len(self.arrived(worker)) - before:
+            self.faults.append(f"fencing: the woken worker sent {late} messages that were taken from it")
+
+    def _ended_since(self, worker: Worker, moment: float) -> Callable[[], list[dict[str, Any]]]:
+        return lambda: [line for line in self.journal(worker) if line["event"] in _RUN_ENDS and line["at"] > moment]
+
     def cut_database(self, worker: Worker) -> None:
         """Break its connections to PostgreSQL."""
         assert worker.gate
+        self.blow(self.settings.sessions, worker)
         self._loop.run(self._proxy.cut(worker.gate))
 
     def terminate(self, worker: Worker) -> None:
         """Have PostgreSQL end its sessions."""
         assert worker.gate
+        self.blow(self.settings.sessions, worker)
         self._loop.run(self._proxy.terminate(worker.gate))
+
+    def kill_backend(self) -> None:
+        """Kill the process of one session of PostgreSQL's: it takes that for memory gone bad, and starts anew."""
+        with self.engine.connect() as connection:
+            pid = connection.scalar(sa.text("select pg_backend_pid()"))
+            psutil.Process(pid).kill()
+            connection.invalidate()
+        self.engine.dispose()
+        self.wait(self._database_answers, "PostgreSQL after its recovery")
+
+    def stop_at_once(self) -> None:
+        """PostgreSQL's "immediate" stop."""
+        server = psutil.Process(int((self.world.postgres.data / "postmaster.pid").read_text().split()[0]))
+        server.send_signal(signal.SIGQUIT)
+        self.wait(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "end of PostgreSQL")
+
+    def _database_answers(self) -> bool:
+        try:
+            with psycopg.connect(_conninfo(self.world.url), connect_timeout=5):
+                return True
+        except psycopg.OperationalError:
+            return False
 
     def _reap(self, worker: Worker) -> int:
         self._alive.remove(worker)
         return self._forge.reap(worker.pid)
 
-    def _arrived(self, worker: Worker) -> Sequence[Any]:
+    def arrived(self, worker: Worker) -> list[Arrival]:
+        """What came from a worker."""
         return [arrival for arrival in self.sink.arrivals if arrival.worker == worker.number]
 
     # --- Looking -----------------------------------------------------------------------------------------------------
 
-    def wait(self, true: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:
+    def wait(self, true: Callable[[], bool], what: str) -> None:
         """Wait until something is true."""
+        deadline = self.settings.deadline
         until = time.monotonic() + deadline
         while not true():
             if time.monotonic() > until:
@@ -291,6 +399,25 @@ class Stage:
         with self.engine.connect() as connection:
             return not connection.scalar(_OPEN_DRAINS, {"number": str(worker.number)})
 
+    def check_by_command(self) -> None:
+        """Have the command say whether the balance is even."""
+        url = self.world.url
+        described = {
+            "conn_type": "postgres",
+            "host": url.query["host"],
+            "login": url.username,
+            "schema": url.database,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "notify", "check"],
+            env=os.environ | {"AIRFLOW_CONN_NOTIFY_DB": json.dumps(described), "PYTHONPATH": str(CHECKOUT / "plugins")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            self.faults.append(f"check: {done.stdout}{done.stderr}")
+
     def judge(self) -> Verdict:
         """What became of it all."""
         unspent = [str(worker.strike) for worker in self.workers if worker.strike and not worker.struck.is_set()]
@@ -300,6 +427,7 @@ class Stage:
             journal=self.journal(),
             blows=self.blows,
             bound=self.bound,
+            calm=self.settings.calm,
             sessions=self.settings.sessions,
             struck=frozenset(self._struck),
             limit=self.settings.limit,
@@ -311,11 +439,19 @@ class Stage:
         return judge(self.engine, evidence)
 
 
+#: How a run may end from which was taken what it had: it learns so, or PostgreSQL has ended its session meanwhile.
+_DISOWNED = {"LeaseLost", "OperationalError"}
+_RUN_ENDS = {"run", "ended", "failed"}
+
 _NO_BACK_OFF = sa.text("""
     update notify.messages set not_before = now() where id in (
         select id from notify.messages where status = 'queued' and not_before > now() for update skip locked)
 """)
 _LEFT = sa.text("select count(*) from notify.messages where status in ('queued', 'sending')")
+_BUSY = sa.text("""
+    select distinct d.run_id from notify.drains d join notify.attempts a on a.drain_id = d.id
+    where d.dag_id = 'chaos' and a.begun_at is not null and a.ended_at is null and d.ended_at is null
+""")
 _OPEN_DRAINS = sa.text("""
     select exists (select from notify.drains where dag_id = 'chaos' and run_id = :number and ended_at is null)
 """)
@@ -334,14 +470,3 @@ def _conninfo(url: URL) -> str:
 def _by_proxy(url: URL, port: int) -> str:
     query = {"sslmode": "disable", "gssencmode": "disable"}
     return url.set(host="127.0.0.1", port=port, query=query).render_as_string(hide_password=False)
-
-
-@contextmanager
-def world() -> Iterator[tuple[Forge, Loop]]:
-    """What all scenarios share: the parent of the workers, and the thread of the servers."""
-    with (
-        tempfile.TemporaryDirectory(prefix="notify-chaos-") as folder,
-        Forge(Path(folder) / "log") as forge,
-        Loop() as loop,
-    ):
-        yield forge, loop

@@ -6,6 +6,7 @@ What strikes it here is wrapped around the functions it uses, in this process on
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -105,31 +106,32 @@ class Assault:
         """Wrap everything."""
         if self._strike is None:
             return
-        self._wrap(attempts, "claim", lambda arguments, result: _size(result, arguments[2]))
-        self._wrap(attempts, "begin", lambda arguments, _result: len(arguments[2]))
-        self._wrap(attempts, "settle", lambda arguments, _result: len(arguments[2]))
-        self._wrap(attempts, "release", lambda _arguments, result: 1 if result is None else result)
-        self._wrap(drains, "renew", lambda _arguments, _result: 1)
+        self._wrap(attempts, "claim", {"claim": lambda given, result: _size(result, given["wanted"])})
+        self._wrap(
+            attempts,
+            "turn",
+            {
+                "settle": lambda given, _result: len(given["settlements"]),
+                "begin": lambda given, _result: len(given.get("claimed", ())),
+            },
+        )
+        self._wrap(attempts, "release", {"release": lambda _given, result: 1 if result is None else result})
+        self._wrap(drains, "renew", {"renew": lambda _given, _result: 1})
         self._wrap_recover()
 
-    def _wrap(self, owner: Any, name: str, size: Callable[[tuple[Any, ...], Any], int]) -> None:
+    def _wrap(self, owner: Any, name: str, points: Mapping[str, Callable[[dict[str, Any], Any], int]]) -> None:
         original = getattr(owner, name)
+        signature = inspect.signature(original)
 
         @functools.wraps(original)
         def wrapped(*arguments: Any, **named: Any) -> Any:
-            point = self._point(name)
-            self.at(point, When.BEFORE, size(arguments, None), arguments[0])
+            given = signature.bind(*arguments, **named).arguments
+            for point, size in points.items():
+                self.at(self._point(point), When.BEFORE, size(given, None), given["connection"])
             result = original(*arguments, **named)
-            if not callable(result):
-                self.at(point, When.AFTER, size(arguments, result), arguments[0])
-                return result
-
-            def answered() -> Any:  # the statement was only asked: it is over when its answer is taken
-                answer = result()
-                self.at(point, When.AFTER, size(arguments, None), arguments[0])
-                return answer
-
-            return answered
+            for point, size in points.items():
+                self.at(self._point(point), When.AFTER, size(given, result), given["connection"])
+            return result
 
         setattr(owner, name, wrapped)
 
@@ -161,8 +163,6 @@ class Assault:
             if self._seen != strike.nth:
                 return
         if strike.by_proxy:
-            if not isinstance(connection, sa.Connection):
-                connection = connection.connection  # of the pipeline
             connection.execute(sa.text(f"select '{MARK}'"))
         else:
             self._journal.write("struck")
@@ -170,8 +170,8 @@ class Assault:
 
 
 def _side(strike: Strike) -> When:
-    """Where the worker itself does its part: the proxy is told at the end of the function whose commit is meant."""
-    return When.AFTER if strike.when in {When.COMMIT, When.COMMITTED} else strike.when
+    """Where the worker itself does its part: the proxy is told before the function whose commit is meant."""
+    return When.BEFORE if strike.when in {When.COMMIT, When.COMMITTED} else strike.when
 
 
 def _size(result: Any, wanted: int) -> int:
