@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import claim, drain, handover, merge, publishing, raw
+from benchmarks import claim, drain, email_operator, handover, merge, post_office, publishing, raw
 from benchmarks.bench import Bench
+from benchmarks.comparisons import compare
+from benchmarks.environments import NotToBeHad
 from benchmarks.processes import CHECKOUT
 from benchmarks.results import Results
 from benchmarks.server import embedded
@@ -22,7 +25,9 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     handover.SUITE: handover.measure,
     raw.SUITE: raw.measure,
     drain.SUITE: drain.measure,
+    post_office.SUITE: post_office.measure,
     claim.SUITE: claim.measure,
+    email_operator.SUITE: email_operator.measure,
 }
 
 #: Where the figures go: those of a whole run are kept, all others are a trial.
@@ -37,16 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _options(arguments)
     logging.disable(logging.INFO)
+    whole = not (options.quick or options.only)
+    path = options.output or (KEPT if whole else TRIAL)
     with embedded() as server:
         results = Results(options.quick, options.repeat, server.facts())
         bench = Bench(server, results, Steps(), options.quick, options.repeat)
         for name in options.only or SUITES:
-            SUITES[name](bench)
-    whole = not (options.quick or options.only)
-    path = options.output or (KEPT if whole else TRIAL)
+            _measure(bench, name)
+            results.write(TRIAL)  # what is measured is not lost if a later suite fails
+    compare(results)
     results.write(path)
     say(f"\n{results.summary}\n\nAll figures: {path}")
     return 0
+
+
+def _measure(bench: Bench, name: str) -> None:
+    began = time.monotonic()
+    try:
+        SUITES[name](bench)
+    except NotToBeHad as why:
+        bench.results.missing[name] = str(why)
+        bench.tell(f"{name} is left out: {why}")
+    bench.results.took[name] = round(time.monotonic() - began, 1)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,23 @@ def run(job: str, *, processes: int = 1, profile: str | None = None, **arguments
     :param profile: ``functions`` or ``waits``, to be told where the time goes instead of how much it is
     :param arguments: the function's; what JSON can have
     """
-    workers = [_start(job, arguments, profile=profile) for _ in range(processes)]
+    options = ["--profile", profile] if profile else []
+    command = [sys.executable, "-m", "benchmarks.worker", job, json.dumps(arguments), *options]
+    return launch(command, processes=processes)
+
+
+def launch(command: Sequence[str], *, processes: int = 1) -> Team:
+    """Run a program that behaves as :mod:`benchmarks.worker`, several times at once where asked for."""
+    workers = [_start(command) for _ in range(processes)]
     try:
         for worker in workers:
             if _line(worker) != "ready\n":
-                raise JobFailed(job)
+                raise JobFailed(command)
         began = time.perf_counter()
         for worker in workers:
             worker.stdin.write("go\n")  # type: ignore[union-attr]  # it is a pipe
             worker.stdin.flush()  # type: ignore[union-attr]  # as above
-        reports = [_report(worker, job) for worker in workers]
+        reports = [_report(worker, command) for worker in workers]
         return Team(time.perf_counter() - began, reports)
     finally:
         for worker in workers:
@@ -72,9 +80,7 @@ def run(job: str, *, processes: int = 1, profile: str | None = None, **arguments
             worker.communicate()
 
 
-def _start(job: str, arguments: dict[str, Any], *, profile: str | None) -> subprocess.Popen[str]:
-    options = ["--profile", profile] if profile else []
-    command = [sys.executable, "-m", "benchmarks.worker", job, json.dumps(arguments), *options]
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
 
 
@@ -82,9 +88,9 @@ def _line(worker: subprocess.Popen[str]) -> str:
     return worker.stdout.readline()  # type: ignore[union-attr]  # it is a pipe
 
 
-def _report(worker: subprocess.Popen[str], job: str) -> Report:
+def _report(worker: subprocess.Popen[str], command: Sequence[str]) -> Report:
     line = _line(worker)
     if not line:
-        raise JobFailed(job)
+        raise JobFailed(command)
     report: Report = json.loads(line)
     return report

@@ -26,6 +26,8 @@ class Results:
     :param quick: whether a tenth of the work was done
     :param repeat: how often each was measured; the best counts
     :param profiles: of a suite, the shares of the whole time, 0 to 1: by part, and of the hottest functions themselves
+    :param missing: suites that could not be measured, with the reason
+    :param took: how long each suite took, in seconds
     :param server: facts of the database, see :meth:`benchmarks.server.Server.facts`
     """
 
@@ -36,6 +38,8 @@ class Results:
     profiles: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     goals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
@@ -80,6 +84,8 @@ class Results:
             "quick": self.quick,
             "repeat": self.repeat,
             "machine": self._machine(),
+            "suites_took_seconds": self.took,
+            "missing": self.missing,
             "goals": self.goals,
             "ratios": self.ratios,
             "figures": self.figures,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
@@ -37,10 +37,8 @@ class Server:
         :param template: a database to copy; nobody may be connected to it. A copy is sent from as if it were none
         :returns: its address
         """
-        # file_copy: a large template would else go through the log, block by block.
-        self._run("create database {} template {} strategy file_copy", name, template)
-        url = self.url(name)
-        engine = engine_for(url)
+        self.copy(template, name)
+        engine = engine_for(self.url(name))
         if template == "template0":
             schema.upgrade(engine)
         else:
@@ -48,11 +46,29 @@ class Server:
                 identity.confirm(connection, None, hold=False)
         engine.dispose()
         self._run("checkpoint")
-        return url
+        return self.url(name)
+
+    def create_empty(self, name: str) -> None:
+        """Make a database for a program that brings its own schema."""
+        self._postgres.create_database(name)
+
+    def copy(self, template: str, name: str) -> None:
+        """Copy a database; nobody may be connected to it."""
+        # file_copy: a large one would else go through the log, block by block.
+        self._run("create database {} template {} strategy file_copy", name, template)
 
     def url(self, name: str) -> str:
         """The address of a database."""
         return self._postgres.uri(name)
+
+    def for_django(self, name: str) -> dict[str, str]:
+        """The address of a database as Django has it."""
+        return {"HOST": str(self._postgres.socket_dir), "NAME": name, "USER": "postgres"}
+
+    def execute(self, name: str, statement: LiteralString, values: Sequence[object] = ()) -> None:
+        """Run a statement in a database, whoever's it is."""
+        with psycopg.connect(self._postgres.conninfo(name), autocommit=True) as connection:
+            connection.execute(statement, values)
 
     def drop(self, name: str) -> None:
         """Remove a database."""
