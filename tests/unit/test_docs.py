@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from notify.bouncing import BounceResult
 from notify.cli import parser
+from notify.domain.blame import BY_DETAIL, BY_SUBJECT, HARD_EXPIRY, SOFT_BOUNCES, SOFT_EXPIRY, SOFT_WINDOW, Blame
+from notify.domain.bounce import Sort
 from notify.domain.event import EventDraft
 from notify.domain.home import Reason
 from notify.domain.kind import BUILT_IN
@@ -110,6 +113,27 @@ def test_the_numbers_of_a_merge_exist() -> None:
     page = (CHECKOUT / "docs" / "operations.md").read_text()
     table = page.split("## Reading a run of UserNotifications")[1].split("\n## ")[0]
     assert first_column(table) == {field.name for field in dataclasses.fields(MergeResult)}
+
+
+def test_the_numbers_of_delivery_reports_exist() -> None:
+    """docs/bounces.md explains each number of a run of DeliveryReports, and each sort of mail."""
+    page = (CHECKOUT / "docs" / "bounces.md").read_text()
+    table = page.split("## Reading a run of DeliveryReports")[1].split("\n## ")[0]
+    assert first_column(table) == {field.name for field in dataclasses.fields(BounceResult)}
+    assert all(f"`{sort}`" in table for sort in [*Sort, "not_ours"])
+
+
+def test_the_table_of_blame_is_complete() -> None:
+    """docs/bounces.md says of each status code what the code makes of it, and why; and the same times."""
+    page = (CHECKOUT / "docs" / "bounces.md").read_text()
+    rows = [line.split(" | ") for line in page.split("### Hard, soft")[1].splitlines() if line.startswith("| `5.")]
+    told = {row[0].strip("| `"): (row[1], row[2].removesuffix(" |")) for row in rows}
+    meant = {f"5.{detail}": (blame.value, reason) for detail, (blame, reason) in BY_DETAIL.items()}
+    others = {f"5.{subject}.*": (blame.value, reason) for subject, (blame, reason) in BY_SUBJECT.items()}
+    assert told == meant | {code: found for code, found in others.items() if found[0] != Blame.SOFT}
+    assert f"suppressed for {HARD_EXPIRY.days} days" in page
+    three = f"when {SOFT_BOUNCES} different messages came back so within {SOFT_WINDOW.days} days"
+    assert f"for {SOFT_EXPIRY.days} days, {three}" in page
 
 
 def test_the_table_of_event_fields_is_complete() -> None:
