@@ -6,6 +6,7 @@ Debian's counts for nobody else to read and knows no delay below a second: so it
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -24,6 +24,10 @@ from dev.ports import free_ports
 
 #: How long Debian's may take to listen, in seconds.
 _PATIENCE = 10.0
+
+
+class NoMailServer(Exception):
+    """Debian's program is there and does not serve; take it from the PATH, and ours serves."""
 
 
 @dataclass(slots=True)
@@ -80,15 +84,22 @@ def _ours(delay_ms: float) -> Receiver:
 
 def _debians(program: str) -> Receiver:
     (port,) = free_ports(1)
-    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
     # -m: as many sessions as one likes; the number at the end is the backlog.
-    process = subprocess.Popen([program, "-m", "512", f"{HOST}:{port}", "128"], text=True, **quiet)  # noqa: S603 - the system's
+    command = [program, *user, "-m", "512", f"{HOST}:{port}", "128"]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - the system's
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            break
-    return Receiver("smtp-sink (Debian's Postfix)", port, 0.0, process)
+    while not _listens(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise NoMailServer(f"{program} does not serve")
+        time.sleep(0.05)
+    return Receiver("smtp-sink of Debian's Postfix", port, 0.0, process)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
