@@ -440,7 +440,7 @@ class Stage:
 
 
 #: How a run may end from which was taken what it had: it learns so, or PostgreSQL has ended its session meanwhile.
-_DISOWNED = {"LeaseLost", "OperationalError"}
+_DISOWNED = {"LeaseLost", "OperationalError", "InternalError"}
 _RUN_ENDS = {"run", "ended", "failed"}
 
 _NO_BACK_OFF = sa.text("""

@@ -28,7 +28,7 @@ from tests.chaos.loop import Loop
 from tests.chaos.stage import Stage, Stuck, World
 
 #: Scenarios mostly wait for leases to run out, so some can do that together.
-JOBS = 3
+JOBS = 4
 
 #: Alembic is for one thread at a time.
 _UPGRADING = threading.Lock()
