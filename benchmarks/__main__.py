@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import claim, drain, email_operator, handover, merge, post_office, publishing, raw
+from benchmarks import claim, drain, email_operator, handover, merge, pages, post_office, publishing, raw
 from benchmarks.bench import Bench
 from benchmarks.comparisons import compare
 from benchmarks.environments import NotToBeHad
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status; a goal that was missed does not count: the machine may be a slow one, or busy
     """
     options = _options(arguments)
+    if options.page:
+        pages.write(json.loads(KEPT.read_text()))
+        return 0
     logging.disable(logging.INFO)
     whole = not (options.quick or options.only)
     path = options.output or (KEPT if whole else TRIAL)
@@ -51,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _measure(bench, name)
             results.write(TRIAL)  # what is measured is not lost if a later suite fails
     compare(results)
+    if path == KEPT:
+        results.follow(json.loads(KEPT.read_text()))
     results.write(path)
+    if path == KEPT:
+        _publish()
     say(f"\n{results.summary}\n\nAll figures: {path}")
     return 0
 
@@ -66,6 +74,13 @@ def _measure(bench: Bench, name: str) -> None:
     bench.results.took[name] = round(time.monotonic() - began, 1)
 
 
+def _publish() -> None:
+    try:
+        pages.write(json.loads(KEPT.read_text()))
+    except NotToBeHad as why:
+        say(f"The picture in docs/images/ is an old one: {why}")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench",
@@ -74,6 +89,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; does not touch the kept results")
     parser.add_argument("--only", action="append", choices=list(SUITES), help="one suite; may be given several times")
     parser.add_argument("--repeat", type=int, default=3, help="measure each so often, the best counts (default: 3)")
+    parser.add_argument("--page", action="store_true", help="measure nothing; write the kept figures into the docs")
     parser.add_argument("--output", type=Path, help="write the figures there")
     options = parser.parse_args(arguments)
     if options.repeat < 1:

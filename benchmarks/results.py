@@ -27,6 +27,7 @@ class Results:
     :param repeat: how often each was measured; the best counts
     :param profiles: of a suite, the shares of the whole time, 0 to 1: by part, and of the hottest functions themselves
     :param missing: suites that could not be measured, with the reason
+    :param run_before: the ratios of the run before
     :param took: how long each suite took, in seconds
     :param server: facts of the database, see :meth:`benchmarks.server.Server.facts`
     """
@@ -40,6 +41,7 @@ class Results:
     goals: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
+    run_before: Mapping[str, Any] | None = None
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
@@ -56,6 +58,11 @@ class Results:
         met = (least is None or measured >= least) and (most is None or measured <= most)
         wanted = {key: value for key, value in (("least", least), ("most", most)) if value is not None}
         self.goals[name] = {"measured": round(measured, 2), **wanted, "met": met}
+
+    def follow(self, document: Mapping[str, Any]) -> None:
+        """Keep the ratios of the run before, if it measured the same: how far two runs differ is worth knowing."""
+        if set(document["figures"]) == set(self.figures):
+            self.run_before = {name: document[name] for name in ("taken_at", "ratios")}
 
     @property
     def summary(self) -> str:
@@ -88,6 +95,7 @@ class Results:
             "missing": self.missing,
             "goals": self.goals,
             "ratios": self.ratios,
+            "run_before": self.run_before,
             "figures": self.figures,
             "profiles": self.profiles,
         }
