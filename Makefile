@@ -15,13 +15,14 @@ export AIRFLOW_HOME ?= $(CURDIR)/.airflow
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help up demo test bench lint lock install clean
+.PHONY: help up demo test chaos bench lint lock install clean
 
 help:
 	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send samples; Ctrl-C stops them'
 	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
 	@echo 'make demo     Run everything to its end on ports and in a home of its own; compare what arrived'
 	@echo 'make test     Run all tests, a real Airflow among them'
+	@echo 'make chaos    Kill senders, PostgreSQL and mail servers at every step, count what it costs; ARGS=--help'
 	@echo 'make bench    Measure, into benchmarks/results.json; a tenth of it: make bench ARGS=--quick'
 	@echo 'make lint     Check style, format and types'
 	@echo 'make lock     Choose the versions in constraints.txt again'
@@ -37,6 +38,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(RUN) -m pytest $(ARGS)
+
+chaos: $(INSTALLED)
+	@$(RUN) -m tests.chaos $(ARGS)
 
 bench: $(INSTALLED)
 	@$(RUN) -m benchmarks $(ARGS)

@@ -347,7 +347,7 @@ def storms(kills: int) -> list[Scenario]:
     shares = [len(range(kills)[number :: len(modes)]) for number in range(len(modes))]
     return [
         Scenario(
-            f"storm-{mode}",
+            f"storm ({mode})",
             "at random moments, under a limit: all of the promise",
             storm(share),
             Settings(mode=mode, limit=40, window=2.0, lease=0.8, delay=0.02),

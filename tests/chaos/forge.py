@@ -85,8 +85,10 @@ class Forge:
 def _start(document: dict[str, Any]) -> int:
     from tests.chaos.worker import Orders, work
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the worker lets it in once it listens
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     status = 1
     try:

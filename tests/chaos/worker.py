@@ -218,6 +218,7 @@ def work(orders: Orders) -> int:
     logging.disable(logging.WARNING)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _signum, _frame: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     journal = Journal(orders.journal, orders.number)
     if orders.mutant:
         mutants.install(orders.mutant)
