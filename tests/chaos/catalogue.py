@@ -59,8 +59,8 @@ def _later(strike: Strike, number: int) -> Strike:
     return strike if strike.polite or strike.point == "takeover" else replace(strike, nth=strike.nth + number)
 
 
-#: Seconds; leases are 0.7 s here, and the client's timeout is 1 s.
-_LONGER_THAN_LEASE = 1.2
+#: Seconds; leases are 0.7 s where a connection stalls, and the client's timeout is 1 s.
+_LONGER_THAN_LEASE = 2.5
 _LONGER_THAN_TIMEOUT = 1.5
 _SOON = 8.0
 
@@ -81,8 +81,10 @@ def breaking(strike: Strike) -> Callable[[Stage], None]:
         for number in range(stage.settings.blows):
             stage.hand_over(stage.settings.messages // stage.settings.blows)
             worker = stage.strike(_later(strike, number), bound=_doubts(strike, stage.settings))
+            if strike.by_proxy and strike.action is Action.STALL:
+                stage.start()  # takes over meanwhile
             stage.wait(lambda worker=worker: bool(stage.journal(worker)), "word from who was struck")
-            stage.end(worker)
+            stage.end_all()
         stage.drain()
 
     return play
@@ -128,7 +130,9 @@ def _rude(name: str, strike: Strike) -> Scenario:
 
 def _frozen(name: str, strike: Strike, **settings: object) -> Scenario:
     proves = "who wakes up can neither send nor settle what was taken from it"
-    return Scenario(name, proves, freezing(strike), Settings(**{"messages": 18, "sessions": 1, **settings}))  # type: ignore[arg-type]
+    return Scenario(
+        name, proves, freezing(strike), Settings(**{"messages": 18, "sessions": 1, "lease": 1.5, **settings})
+    )  # type: ignore[arg-type]
 
 
 _NOTHING_HAPPENED = "what is not committed has not happened"
