@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from notify.domain.address import CONTROL
 from notify.domain.deadline import (
     ANY_STAGE,
     ROLES,
@@ -135,8 +136,9 @@ def clear_deadline(
     :param stage: of this stage only; None: of the whole case only. By default all of them
     :param connection: see :func:`set_deadline`
     :returns: the numbers of those that were open
-    :raises notify.exceptions.InvalidDeadline: no case is named
+    :raises notify.exceptions.InvalidDeadline: no case is named, or the stage is no text
     """
+    _check_texts(stage=ANY_STAGE if stage is None else stage)
     with joined(connection) as outbox_connection:
         case_id = _locked_case(outbox_connection, case)
         return deadlines.clear_terms(outbox_connection, case_id, stage)
@@ -149,11 +151,23 @@ def clear_reminder(login: str, case: CaseField, *, name: str = "", connection: C
     :param name: that it was set under
     :param connection: see :func:`set_deadline`
     :returns: its number, if it was open
-    :raises notify.exceptions.InvalidDeadline: no case is named
+    :raises notify.exceptions.InvalidDeadline: no case is named, or one of the others is no text
     """
+    _check_texts(login=login, name=name)
     with joined(connection) as outbox_connection:
         case_id = _locked_case(outbox_connection, case)
         return deadlines.clear_reminder(outbox_connection, case_id, login, name)
+
+
+def _check_texts(**given: object) -> None:
+    """Nothing is stored under what the database cannot hold; asked for it, it would end the caller's transaction."""
+    faults = [
+        Fault(field, "must be a text without control characters and halves of surrogate pairs")
+        for field, value in given.items()
+        if not isinstance(value, str) or CONTROL.search(value) or any("\ud800" <= sign <= "\udfff" for sign in value)
+    ]
+    if faults:
+        raise InvalidDeadline(faults)
 
 
 def _locked_case(connection: Connection, case: CaseField) -> str:

@@ -10,12 +10,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+#: An error's text quotes what somebody wrote, which may be of any length.
+LONGEST_TEXT = 50_000
+LONGEST_FIELD = 200
+LONGEST_PROBLEM = 1_000
+
+
+def legible(text: str, most: int) -> str:
+    """A text as a log and a terminal can take it: signs that they would obey or could not write are spelled out.
+
+    :param most: characters; of a longer text the middle is left out, for the end says what to do
+    """
+    if len(text) > most:
+        text = f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
+    if text.replace("\n", " ").isprintable():
+        return text
+    return "".join(
+        sign if sign == "\n" or sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
 
 class NotifyError(Exception):
     """Something went wrong in the notification outbox."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").strip())
+        super().__init__(legible(message or (self.__doc__ or "").strip(), LONGEST_TEXT))
 
 
 # --- Hand-over: the producer's fault ---------------------------------------------------------------------------------
@@ -31,6 +50,10 @@ class Fault:
 
     field: str
     problem: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", legible(self.field, LONGEST_FIELD).replace("\n", r"\n"))
+        object.__setattr__(self, "problem", legible(self.problem, LONGEST_PROBLEM))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}"

@@ -100,17 +100,21 @@ def _frequency(given: object) -> Frequency | None:
     return next((one for one in Frequency if one == given), None)
 
 
-def _faults_of_choice(kind: str, frequency: Frequency | None, kinds: Mapping[str, Kind]) -> list[Fault]:
+def _faults_of_choice(kind: object, frequency: Frequency | None, kinds: Mapping[str, Kind]) -> list[Fault]:
+    if not isinstance(kind, str):
+        return [Fault("kind", "must be a text: the name of a kind, or * for all of them")]
     fault = fault_of_choice(kind, frequency, kinds)
     return [fault] if fault else []
 
 
-def _faults_of_login(connection: Connection, login: str) -> list[Fault]:
+def _faults_of_login(connection: Connection, login: object) -> list[Fault]:
+    if not isinstance(login, str):
+        return [Fault("login", "must be a text: the login of a person")]
     if _storable(login) and people.find(connection, [login]):
         return []
     return [Fault("login", f"there is no person {login!r}; import them first (python -m notify people import)")]
 
 
-def _storable(name: str) -> bool:
+def _storable(name: object) -> bool:
     """Whether the database can be asked for a name: it knows neither NUL nor halves of characters."""
-    return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in name)
+    return isinstance(name, str) and not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in name)

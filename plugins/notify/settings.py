@@ -292,7 +292,8 @@ def _blocked(known: Mapping[str, Kind]) -> dict[str, frozenset[str]]:
     text = variable("notify_blocked")
     given = _json(text) if text else {}
     if not isinstance(given, dict) or not all(
-        isinstance(names, list) and all(name in known and not known[name].mandatory for name in names)
+        isinstance(names, list)
+        and all(isinstance(name, str) and name in known and not known[name].mandatory for name in names)
         for names in given.values()
     ):
         blockable = ", ".join(sorted(name for name, kind in known.items() if not kind.mandatory))

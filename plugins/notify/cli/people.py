@@ -180,7 +180,7 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
 def _json_records(path: Path, text: str) -> Iterator[tuple[str, object]]:
     try:
         records = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path.name} is no JSON: {error}.") from error
     if not isinstance(records, list):
         raise ConfigurationError(f"{path.name} must hold a list of people.")

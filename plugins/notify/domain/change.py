@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from notify.domain.message import a_word
 
 
 class What(StrEnum):
@@ -32,7 +35,7 @@ class Change(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    what: What
+    what: Annotated[What, BeforeValidator(a_word)]
     text: str | None = Field(default=None, max_length=100_000, repr=False)
     name: str | None = Field(default=None, max_length=500)
 

@@ -385,7 +385,7 @@ def _read(model: type[_Draft], fields: Mapping[str, Any], needed: Mapping[str, s
     except ValidationError as error:
         faults = _as_written(faults_of(error, model, nested=True), given)
         wrong = {str(item["loc"][0]) for item in error.errors(include_input=False)}
-        draft = model.model_validate({name: value for name, value in given.items() if name not in wrong})
+        draft = model.model_validate({name: value for name, value in given.items() if str(name) not in wrong})
     missing = [name for name in needed if getattr(draft, name) is None and name not in wrong]
     return draft, faults + [Fault(needed[name], _MISSING[name]) for name in missing]
 

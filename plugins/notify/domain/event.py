@@ -145,7 +145,7 @@ def read_event(fields: Mapping[str, Any]) -> tuple[EventDraft, list[Fault]]:
     except ValidationError as error:
         faults = faults_of(error, EventDraft, nested=True)
         wrong = {str(item["loc"][0]) for item in error.errors(include_input=False)}
-        draft = EventDraft.model_validate({name: value for name, value in given.items() if name not in wrong})
+        draft = EventDraft.model_validate({name: value for name, value in given.items() if str(name) not in wrong})
     told = {fault.field.partition(".")[0].partition("[")[0] for fault in faults}
     if not draft.kind and "kind" not in told:
         faults.append(Fault("kind", "is missing; name a registered kind, such as case_changed"))

@@ -78,6 +78,13 @@ def blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def a_word(value: object) -> object:
+    """One of a few words. An enumeration tells what is none by its repr, which may be of any length, or fail."""
+    if not isinstance(value, str):
+        raise ValueError("must be a word")  # noqa: TRY004 - pydantic takes ValueErrors for faults
+    return value
+
+
 def one_line(value: str) -> str:
     """A text that may become part of a header, without blanks around it.
 
@@ -207,8 +214,8 @@ class Draft(BaseModel):
     case_url: Text = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
     add_case_id_to_subject: bool = True
     add_url: bool = True
-    priority: Priority = Priority.NORMAL
-    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
+    priority: Annotated[Priority, BeforeValidator(a_word)] = Priority.NORMAL
+    guarantee: Annotated[Guarantee, BeforeValidator(a_word)] = Guarantee.AT_LEAST_ONCE
     send_after: Moment = Field(default=None, description="Not before: a time with its zone, or a delay such as PT2H")
     expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
     idempotency_key: Text = Field(default=None, max_length=LONGEST_KEY)
@@ -259,7 +266,7 @@ def read_draft(fields: Mapping[str, Any]) -> tuple[Draft, list[Fault]]:
     except ValidationError as error:
         faults += faults_of(error, Draft)
         wrong = {str(item["loc"][0]) for item in error.errors(include_input=False)}
-        draft = Draft.model_validate({name: value for name, value in given.items() if name not in wrong})
+        draft = Draft.model_validate({name: value for name, value in given.items() if str(name) not in wrong})
         return draft, faults + _faults_between(draft, wrong)
     return draft, faults + _faults_between(draft, set())
 

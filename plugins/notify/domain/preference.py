@@ -43,6 +43,13 @@ WEEK_BEGINS = time(8)
 FIRST_WEEKDAY = 1
 
 
+def _a_word(value: object) -> object:
+    """An enumeration tells what is none by its repr, which may be of any length, or fail."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"must be one of {', '.join(Frequency)}")
+    return value
+
+
 def _by_name(value: object) -> object:
     """``monday`` or ``mon`` as well as 1 or ``"1"``."""
     if not isinstance(value, str):
@@ -71,7 +78,8 @@ def _of_a_clock(value: object, read: ValidatorFunctionWrapHandler) -> time:
     try:
         return cast("time", read(value))
     except ValidationError:
-        raise ValueError(f"{value!r} is no time of the day; write it as 17:30") from None
+        given = f"{value!r}" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        raise ValueError(f"{given} is no time of the day; write it as 17:30") from None
 
 
 #: A time on the clock of the person's zone.
@@ -90,7 +98,7 @@ class Preference(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frequency: Frequency | None = None
+    frequency: Annotated[Frequency | None, BeforeValidator(_a_word)] = None
     hour: Clock | None = None
     weekday: Weekday | None = None
     quiet_from: Clock | None = None

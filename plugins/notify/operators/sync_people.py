@@ -95,9 +95,11 @@ def _refuse(faults: list[str]) -> NoReturn:
     from airflow.sdk.exceptions import AirflowFailException
 
     from notify.domain.person import told
+    from notify.exceptions import LONGEST_TEXT, legible
 
     # Whoever reads a log need not be somebody who may read addresses.
     text = _ADDRESS.sub("…@…", f"The people were refused, nothing was changed.{told(faults)}")
+    text = legible(text, LONGEST_TEXT)
     log.error("%s", text)
     raise AirflowFailException(text)
 

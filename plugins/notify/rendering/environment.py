@@ -15,6 +15,7 @@ from jinja2 import (
     UndefinedError,
     pass_context,
 )
+from jinja2 import TemplateError as JinjaError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
@@ -163,7 +164,8 @@ def run(environment: Environment, name: str, context: Mapping[str, Any]) -> str:
     try:
         return "".join(_limited(environment.get_template(name).generate({**context, "range": Steps()})))
     except Exception as error:
-        raise _explain(error, environment.root, name) from error
+        # A chained error is in the log as well, with its own words.
+        raise _explain(error, environment.root, name) from (error if _speaks_of_template(error) else None)
 
 
 def _escapes(name: str | None) -> bool:
@@ -174,7 +176,9 @@ def _url(value: object) -> str:
     if isinstance(value, str) and html.is_address(value):
         return value
     formats.check_defined(value)
-    raise UnusableValueError(f"{value!r} is no address for a link. Give it whole, beginning with https://")
+    raise UnusableValueError(
+        f"{formats.kind_of(value)} is no address for a link. Give it whole, beginning with https://"
+    )
 
 
 @pass_context
@@ -196,7 +200,7 @@ def _plural(context: Context, count: object, **forms: str) -> str:
     """
     if not isinstance(count, int):
         formats.check_defined(count)
-        raise UnusableValueError(f"{count!r} is no whole number. A plural form needs one")
+        raise UnusableValueError(f"{formats.kind_of(count)} is no whole number. A plural form needs one")
     if "other" not in forms:
         raise TypeError("plural needs the form `other`")
     return forms.get(formats.locale_of(str(context.resolve("locale"))).plural_form(count), forms["other"])
@@ -219,6 +223,23 @@ def _limited(chunks: Iterable[str]) -> Iterator[str]:
         yield chunk
 
 
+#: Errors that tell of types and of the template. Of others, a ValueError above all, nobody knows what they quote.
+_SPEAK_OF_TEMPLATE = (
+    JinjaError,
+    UnusableValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    OSError,
+)
+
+
+def _speaks_of_template(error: Exception) -> bool:
+    return isinstance(error, _SPEAK_OF_TEMPLATE)
+
+
 def _explain(error: Exception, root: Path, name: str) -> TemplateError:
     place = _place(error, root, name)
     if isinstance(error, UndefinedError):
@@ -227,7 +248,8 @@ def _explain(error: Exception, root: Path, name: str) -> TemplateError:
         )
     if isinstance(error, UnusableValueError):
         return TemplateError(f"{place}: {error}.")
-    what = f"{type(error).__name__}: {error}".rstrip(": .")
+    words = f"{error}" if _speaks_of_template(error) else "its words may quote the data, which belongs in no log"
+    what = f"{type(error).__name__}: {words}".rstrip(": .")
     return TemplateBroken(f"{place}: {what}. Correct the template.")
 
 

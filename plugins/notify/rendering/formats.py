@@ -52,6 +52,14 @@ def check_defined(value: object) -> None:
         str(value)
 
 
+def kind_of(value: object) -> str:
+    """A value of the data as an error may name it: by its type alone, for the error ends up in a log.
+
+    :param value: what a filter was given
+    """
+    return f"a value of type {type(value).__name__}"
+
+
 @pass_context
 def format_datetime(context: Context, value: object, style: str = "medium") -> str:
     """Write the day and the hour of a moment, in the reader's zone.
@@ -111,10 +119,12 @@ def _moment(value: object) -> datetime:
     moment = _parsed(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         check_defined(value)
-        raise UnusableValueError(f"{value!r} is no moment. Hand over an aware datetime, or ISO 8601 with an offset")
+        raise UnusableValueError(
+            f"{kind_of(value)} is no moment. Hand over an aware datetime, or ISO 8601 with an offset"
+        )
     if moment.utcoffset() is None:
         raise UnusableValueError(
-            f"{value!r} does not say in which time zone it is. Hand over an aware datetime, "
+            f"{kind_of(value)} does not say in which time zone it is. Hand over an aware datetime, "
             "or ISO 8601 with an offset such as 2026-03-01T09:00:00+01:00"
         )
     return moment
@@ -145,4 +155,4 @@ def _number(value: object) -> Decimal:
         if number.is_finite():
             return number
     check_defined(value)
-    raise UnusableValueError(f"{value!r} is no number. Hand over a number, or its digits with a point")
+    raise UnusableValueError(f"{kind_of(value)} is no number. Hand over a number, or its digits with a point")

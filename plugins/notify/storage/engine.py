@@ -20,7 +20,7 @@ def normal_url(url: str | URL) -> URL:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # the latter for a port, and it may quote the password
         raise ConfigurationError(
             "The outbox database's address cannot be read. Write it as postgresql://user:password@host:5432/database."
         ) from None
