@@ -34,7 +34,8 @@ class Evidence:
     :param handed: what was handed over
     :param arrivals: what the SMTP server took
     :param journal: what the workers wrote down
-    :param blows: how many workers or connections were struck
+    :param kills: how many workers were killed
+    :param blows: how many workers, connections or servers were struck, the killed among them
     :param bound: how many extra copies, and how many doubts, those blows may cost
     :param sessions: of each worker
     :param calm: whether no lease may be lost that no blow explains
@@ -48,6 +49,7 @@ class Evidence:
     handed: Sequence[Handed]
     arrivals: Sequence[Arrival]
     journal: Sequence[Mapping[str, Any]]
+    kills: int
     blows: int
     bound: int
     sessions: int
@@ -72,6 +74,7 @@ class Verdict:
     """
 
     messages: int = 0
+    kills: int = 0
     blows: int = 0
     copies: int = 0
     extra: int = 0
@@ -90,6 +93,7 @@ def judge(engine: Engine, evidence: Evidence) -> Verdict:
     copies = Counter(arrival.subject for arrival in evidence.arrivals)
     verdict = Verdict(
         messages=len(evidence.handed),
+        kills=evidence.kills,
         blows=evidence.blows,
         copies=copies.total(),
         extra=copies.total() - len(copies),

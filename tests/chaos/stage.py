@@ -250,6 +250,7 @@ class Stage:
         self.wait(lambda: self.has_fallen(worker), f"{strike} at worker {worker.number}")
         self.blow(self.settings.sessions if bound is None else bound, worker)
         if strike.action is Action.KILL:
+            self.kills += 1
             self._reap(worker)
         return worker
 
@@ -425,6 +426,7 @@ class Stage:
             handed=self.handed,
             arrivals=self.sink.arrivals,
             journal=self.journal(),
+            kills=self.kills,
             blows=self.blows,
             bound=self.bound,
             calm=self.settings.calm,

@@ -15,13 +15,14 @@ from tests.chaos.catalogue import KNOWN, Scenario
 from tests.chaos.judge import Verdict
 
 #: What is added up.
-_NUMBERS = ("blows", "messages", "copies", "extra", "bound", "uncertain", "stalls", "lost")
+_NUMBERS = ("kills", "blows", "messages", "copies", "extra", "bound", "uncertain", "stalls", "lost")
 _ALL = "all"
 
 HEADINGS = (
     "scenario",
     "played",
-    "blows",
+    "kills",
+    "other blows",
     "messages",
     "extra copies",
     "allowed",
@@ -36,6 +37,7 @@ HEADINGS = (
 class Row:
     """All that was found in one scenario, however often it was played.
 
+    :param blows: all of them, the kills among them
     :param extra: copies beyond the first of each message
     :param bound: how many of them the blows explain
     :param stalls: leases lost though nobody struck
@@ -44,6 +46,7 @@ class Row:
     scenario: str
     proves: str
     played: int = 0
+    kills: int = 0
     blows: int = 0
     messages: int = 0
     copies: int = 0
@@ -80,7 +83,8 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """For the table."""
         limit = f"{self.most} / {self.limit}" if self.limit >= 0 else "–"
-        numbers = (self.played, self.blows, self.messages, self.extra, self.bound, self.uncertain, self.lost)
+        others = self.blows - self.kills
+        numbers = (self.played, self.kills, others, self.messages, self.extra, self.bound, self.uncertain, self.lost)
         return (self.scenario, *(f"{number:,}" for number in numbers), limit, "even" if self.even else "NOT EVEN")
 
 
@@ -116,7 +120,7 @@ class Table:
         """In a few lines."""
         total = self.total([row for row in self.rows.values() if row.passed])
         text = (
-            f"{total.played} plays, {total.blows:,} blows, {total.messages:,} messages: {total.lost} lost, "
+            f"{total.played} plays, {total.kills:,} kills, {total.blows - total.kills:,} other blows, {total.messages:,} messages: {total.lost} lost, "
             f"{total.extra:,} extra copies ({total.bound:,} allowed), {total.uncertain:,} uncertain, "
             f"{total.stalls} leases lost to a busy machine."
         )
