@@ -94,16 +94,24 @@ def test_not_too_many(answer: str) -> None:
         sink.answer("RCPT", answer, address=BOB)
         assert verdicts(session.send(parcel(ANNA, BOB))) == [Verdict.ACCEPTED, Verdict.TEMPORARY]
         assert shares(sink) == [1]
+        assert len([command for command in sink.commands if command.startswith("RCPT")]) == 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"), [("452 too many", Verdict.TEMPORARY), ("552 5.2.2 mailbox full", Verdict.PERMANENT)]
+    ("answer", "verdict"),
+    [
+        ("452 too many", Verdict.TEMPORARY),
+        ("552 5.2.2 mailbox full", Verdict.PERMANENT),
+        ("552 too many", Verdict.PERMANENT),
+    ],
 )
 def test_too_many_though_alone(answer: str, verdict: Verdict) -> None:
     """A recipient that is one too many by itself is refused as the code says, and not asked for ever."""
     with SmtpSink() as sink, channel(sink.port).open() as session:
         sink.answer("RCPT", answer)
-        assert verdicts(session.send(parcel(ANNA, BOB))) == [verdict] * 2
+        outcome = session.send(parcel(ANNA, BOB))
+        assert verdicts(outcome) == [verdict] * 2
+        assert f"{outcome.decisive.code} {outcome.decisive.text}" == answer
         assert len([command for command in sink.commands if command.startswith("RCPT")]) == 2
 
 
@@ -234,7 +242,8 @@ def test_slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     with raw_server(play, small=True) as port, channel(port, timeout=10).open() as session:
-        outcome = session.send(parcel(body=b"0123456789\r\n" * 2_000_000))
+        session._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        outcome = session.send(parcel(body=b"0123456789\r\n" * 100_000))
         assert not session.alive
     assert outcome.verdict is Verdict.TEMPORARY
     assert "longer than" in outcome.decisive.text
