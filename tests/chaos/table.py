@@ -120,9 +120,9 @@ class Table:
         """In a few lines."""
         total = self.total([row for row in self.rows.values() if row.passed])
         text = (
-            f"{total.played} plays, {total.kills:,} kills, {total.blows - total.kills:,} other blows, {total.messages:,} messages: {total.lost} lost, "
-            f"{total.extra:,} extra copies ({total.bound:,} allowed), {total.uncertain:,} uncertain, "
-            f"{total.stalls} leases lost to a busy machine."
+            f"{total.played} plays, {total.kills:,} kills, {total.blows - total.kills:,} other blows, "
+            f"{total.messages:,} messages: {total.lost} lost, {total.extra:,} extra copies ({total.bound:,} allowed), "
+            f"{total.uncertain:,} uncertain, {total.stalls} leases lost to a busy machine."
         )
         seen = f"{sum(self.mutants.values())} of {len(self.mutants)} mutants seen."
         known = [f"Not yet: {row.scenario}: {row.known}." for row in self.rows.values() if row.known and not row.passed]

@@ -57,7 +57,7 @@ class Theatre:
                 postgres = self.postgres
                 url = stack.enter_context(self._database())
             world = World(url, postgres, self.forge, self.loop)
-            stage = stack.enter_context(Stage(world, scenario.settings, random.Random(seed)))
+            stage = stack.enter_context(Stage(world, scenario.settings, random.Random(f"{seed} {scenario.name}")))
             try:
                 scenario.play(stage)
             except Stuck as stuck:
