@@ -15,7 +15,7 @@ export AIRFLOW_HOME ?= $(CURDIR)/.airflow
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help up demo test chaos bench lint lock install clean
+.PHONY: help up demo test chaos fuzz bench lint lock install clean
 
 help:
 	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send samples; Ctrl-C stops them'
@@ -23,6 +23,7 @@ help:
 	@echo 'make demo     Run everything to its end on ports and in a home of its own; compare what arrived'
 	@echo 'make test     Run all tests, a real Airflow among them'
 	@echo 'make chaos    Kill senders, PostgreSQL and mail servers at every step, count what it costs; ARGS=--help'
+	@echo 'make fuzz     Try bad input at every door, tell what became of it; more: make fuzz ARGS="--inputs 50000 --seed 2"'
 	@echo 'make bench    Measure, into benchmarks/results.json; a tenth of it: make bench ARGS=--quick'
 	@echo 'make lint     Check style, format and types'
 	@echo 'make lock     Choose the versions in constraints.txt again'
@@ -41,6 +42,9 @@ test: $(INSTALLED)
 
 chaos: $(INSTALLED)
 	@$(RUN) -m tests.chaos $(ARGS)
+
+fuzz: $(INSTALLED)
+	@$(RUN) -m tests.fuzz $(ARGS)
 
 bench: $(INSTALLED)
 	@$(RUN) -m benchmarks $(ARGS)

@@ -55,15 +55,14 @@ def _tried(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
             tallies[name] = run(DOORS[name], where, each, chance=options.seed, keep=10, tell=tell)
             tell(tallies[name])
+            print("", *_findings({name: tallies[name]}), sep="\n", file=sys.stderr, flush=True)
         sent = send_all(where, {name: tally.kept for name, tally in tallies.items()})
     print(file=sys.stderr)
     print("\n".join(_table(tallies)))
-    print(
-        f"\n{sent.messages:,} of the messages stored were sent: {sent.arrived:,} mails for {sent.recipients:,} recipients arrived."
-    )
+    print(f"\nOf what was stored, {sent.messages:,} messages were sent.", end=" ")
+    print(f"{sent.arrived:,} mails for {sent.recipients:,} recipients arrived.")
     for fault in sent.faults:
         print(f"  * {fault}")
-    print("\n".join(_findings(tallies)))
     return 1 if sent.faults or any(tally.findings for tally in tallies.values()) else 0
 
 

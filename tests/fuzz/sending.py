@@ -60,9 +60,7 @@ def _keep(stage: Stage, name: str, example: Any) -> None:
 
 
 def _judged(stage: Stage, channels: Iterable[MemoryChannel]) -> Sent:
-    rows = stage.rows(
-        "select m.message_id, m.subject, m.status, r.address from notify.messages m join notify.recipients r on r.message_id = m.id"
-    )
+    rows = stage.rows(_REGISTER)
     wanted = Counter((row.message_id, row.address) for row in rows)
     subjects = {row.message_id: row.subject for row in rows}
     sent = Sent(messages=len(subjects), recipients=len(rows))
