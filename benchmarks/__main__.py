@@ -88,10 +88,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; does not touch the kept results")
     parser.add_argument("--only", action="append", choices=list(SUITES), help="one suite; may be given several times")
-    parser.add_argument("--repeat", type=int, default=3, help="measure each so often, the best counts (default: 3)")
+    parser.add_argument("--repeat", type=int, help="measure each so often, the best counts (default: 3, quick: once)")
     parser.add_argument("--page", action="store_true", help="measure nothing; write the kept figures into the docs")
     parser.add_argument("--output", type=Path, help="write the figures there")
     options = parser.parse_args(arguments)
+    if options.repeat is None:
+        options.repeat = 1 if options.quick else 3
     if options.repeat < 1:
         parser.error("--repeat needs a number from 1")
     return options

@@ -29,7 +29,7 @@ HISTORIES = {"none": 0, "1m_rows": 1_000_000, "5m_rows": 5_000_000}
 QUEUED = 100_000
 
 #: Claims that are measured, and how many messages each reserves.
-CLAIMS = 300
+CLAIMS = 200
 TOGETHER = 100
 
 #: The goals: what the largest history may cost, and how much the memory of a long drain may grow.
