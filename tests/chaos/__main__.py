@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -67,7 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: exit status: 1 where the promise was not kept, or a mutant not seen
     """
-    options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return _main(_options(arguments))
+    except KeyboardInterrupt:
+        say("Interrupted; nothing was written.")
+        return 130
+
+
+def _main(options: argparse.Namespace) -> int:
     logging.disable(logging.INFO)
     scenarios = [one for one in _programme(options) if _wanted(one.name, options.only)]
     mutants = [mutant for mutant in FOUND_BY if _wanted(f"mutant-{mutant}", options.only)]

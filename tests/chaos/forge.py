@@ -38,6 +38,7 @@ class Forge:
                 stderr=log,
                 text=True,
                 cwd=CHECKOUT,
+                start_new_session=True,  # Ctrl-C is for us: we end it
                 env=os.environ | {"PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'plugins'}"},
             )
         assert self._line() == "ready", self._log.read_text()

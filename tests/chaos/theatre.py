@@ -86,8 +86,11 @@ class Theatre:
             done(scenario, verdict)
             return scenario.name, verdict
 
-        with ThreadPoolExecutor(jobs) as pool:
+        pool = ThreadPoolExecutor(jobs)
+        try:
             return dict(pool.map(play, scenarios))
+        finally:
+            pool.shutdown(cancel_futures=True)  # who is interrupted waits for what is being played only
 
     @contextmanager
     def _database(self) -> Iterator[URL]:
