@@ -112,14 +112,14 @@ def _picture(document: Document) -> str:
 
 
 def _drain(document: Document) -> str:
-    head = ("figure", "mails a second", "round trips a mail", "share of the bound", *_COMPUTED)
+    head = ("figure", "mails a second", "round trips a mail", "share of the bound", *_SENDING)
     rows = [
         (
             f"`{name}`",
             _rate(figure),
             figure.get("round_trips_per_message", ""),
             figure.get("share_of_the_bound", ""),
-            *_computed(figure),
+            *_all_three(figure),
         )
         for name, figure in _figures(document, "drain").items()
     ]
@@ -128,17 +128,17 @@ def _drain(document: Document) -> str:
 
 def _raw(document: Document) -> str:
     rows = [
-        (f"`{name}`", _rate(figure), *_computed(figure)) for name, figure in _figures(document, "raw_smtplib").items()
+        (f"`{name}`", _rate(figure), *_all_three(figure)) for name, figure in _figures(document, "raw_smtplib").items()
     ]
-    return _table(("figure", "mails a second", *_COMPUTED), rows)
+    return _table(("figure", "mails a second", *_SENDING), rows)
 
 
 def _post_office(document: Document) -> str:
     rows = [
-        (f"`{name}`", figure["sessions"], figure["batch"], _rate(figure), *_computed(figure))
+        (f"`{name}`", figure["sessions"], figure["batch"], _rate(figure), *_all_three(figure))
         for name, figure in _figures(document, "post_office").items()
     ]
-    return _table(("figure", "sessions", "batch", "mails a second", *_COMPUTED), rows)
+    return _table(("figure", "sessions", "batch", "mails a second", *_SENDING), rows)
 
 
 def _email_operator(document: Document) -> str:
@@ -259,11 +259,16 @@ _BLOCKS: dict[str, Callable[[Document], str]] = {
 # --- Parts -----------------------------------------------------------------------------------------------------------
 
 _WHEN = ("start", "tenth", "end", "peak")
+_SENDING = ("seconds", "CPU seconds of Python", "of PostgreSQL", "of the mail server")
 _COMPUTED = ("CPU seconds of Python", "of PostgreSQL")
 
 
 def _computed(figure: Mapping[str, Any]) -> tuple[object, object]:
     return figure["python_cpu_seconds"], figure["database_cpu_seconds"]
+
+
+def _all_three(figure: Mapping[str, Any]) -> tuple[object, ...]:
+    return (figure["seconds"], *_computed(figure), figure["mail_server_cpu_seconds"])
 
 
 def _figures(document: Document, suite: str) -> Mapping[str, Mapping[str, Any]]:
