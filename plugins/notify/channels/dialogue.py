@@ -151,6 +151,17 @@ class Client(smtplib.SMTP):
             self.close()
             raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
 
+    def ehlo(self, name: str = "") -> tuple[int, bytes]:
+        """Greet; who is refused for now must not take it for a server that knows HELO only.
+
+        :raises smtplib.SMTPResponseException: refused for now
+        """
+        code, text = super().ehlo(name)
+        if 400 <= code < 500:
+            self.close()
+            raise smtplib.SMTPResponseException(code, text)
+        return code, text
+
     def starttls(self, *arguments: Any, **settings: Any) -> tuple[int, bytes]:
         """Encrypt; what came in the clear counts no more, for anybody may have written it (RFC 3207, 4.2)."""
         reply = super().starttls(*arguments, **settings)
