@@ -16,7 +16,7 @@ from tests.fuzz.judge import run
 from tests.fuzz.sending import send_all
 from tests.fuzz.stage import Stage
 
-INPUTS = 60
+INPUTS = 40
 
 
 @pytest.fixture(scope="module")
