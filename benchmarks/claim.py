@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
+
 from benchmarks import history
 from benchmarks.bench import Bench
 from benchmarks.drain import LARGE, Way, drain
@@ -35,6 +37,13 @@ TOGETHER = 100
 #: The goals: what the largest history may cost, and how much the memory of a long drain may grow.
 GOAL_RATIO = 1.2
 GOAL_MB = 50.0
+
+
+# As attempts.release does it, which is made for the few messages that a run has reserved, and not for thousands.
+_PUT_BACK = sa.text("""
+    with token as (delete from notify.attempts where drain_id = :drain returning message_id)
+    update notify.messages m set status = 'queued', attempts = m.attempts - 1 from token where m.id = token.message_id
+""")
 
 
 def measure(bench: Bench) -> None:
@@ -90,7 +99,7 @@ def claiming(url: str, claims: int, together: int, limit: int) -> Callable[[], d
                 seconds.append(time.perf_counter() - began)
             assert len(found) == together
         with transaction(engine) as connection:
-            attempts.release(connection, drain.id, "released: it was only measured")
+            connection.execute(_PUT_BACK, {"drain": drain.id})
             drains.end(connection, drain, "it was only measured")
         return {"seconds": seconds}
 
