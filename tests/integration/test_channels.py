@@ -24,9 +24,10 @@ from notify.channels.base import Channel
 from notify.channels.memory import MemoryChannel
 from notify.channels.smtp import SmtpChannel
 from notify.domain.address import Address
+from notify.domain.lease import Lease
 from notify.domain.outcome import Verdict
 from notify.domain.parcel import Addressee, Enclosure, Parcel
-from notify.exceptions import SenderFault
+from notify.exceptions import LeaseLost, SenderFault
 from tests.smtp_sink import Mischief, SmtpSink
 
 ANNA, BOB, CYRIL = "anna@example.com", "bob@example.com", "cyril@example.org"
@@ -230,6 +231,20 @@ def test_dead_session(rig: Rig) -> None:
     with pytest.raises(SenderFault):
         session.send(parcel(ANNA))
     assert rig.inbox() == []
+
+
+@pytest.mark.parametrize("cautious", [False, True])
+def test_lease_over(rig: Rig, cautious: bool) -> None:
+    """Nothing is handed over once the run's lease is over, and the session is dead; while it holds, it is sent."""
+    lease = Lease(timedelta(minutes=2))
+    with rig.make().open() as session:
+        with pytest.raises(LeaseLost):
+            session.send(parcel(ANNA, lease=lease, cautious=cautious))
+        assert not session.alive
+        assert rig.inbox() == []
+    lease.renew(lease.now())
+    with rig.make().open() as session:
+        assert session.send(parcel(ANNA, lease=lease, cautious=cautious)).verdict is Verdict.ACCEPTED
 
 
 def test_open_failure(rig: Rig) -> None:

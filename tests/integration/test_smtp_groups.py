@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from notify.domain.parcel import Parcel
 from notify.exceptions import LeaseLost
 from tests.smtp_client import ANNA, BOB, channel, fault_of, parcel, send
 from tests.smtp_raw import Peer, raw_server
-from tests.smtp_sink import Lie, SmtpSink
+from tests.smtp_sink import Certificate, Lie, SmtpSink
 
 BOTH = ("PIPELINING", "CHUNKING")
 EVIL = b"RSET\r\nMAIL FROM:<evil@example.com>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\n\r\nevil\r\n.\r\n"
@@ -435,6 +436,17 @@ def test_hung_up_while_idle(farewell: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert gone.wait(10)
         fault = fault_of(lambda: session.send(parcel(number=2)))
     assert (farewell or "closed the connection") in fault.cause
+
+
+def test_quiet_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking whether a quiet session stands does not disturb its encryption."""
+    monkeypatch.setattr(smtp_session, "_QUIET", 0.0)
+    certificate = Certificate.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    with SmtpSink(certificate=certificate, ssl_at_once=True) as sink:
+        with warmed_up(sink.port, disable_ssl=False) as session:
+            assert [session.send(parcel(number=number)).verdict for number in range(3)] == [Verdict.ACCEPTED] * 3
+        assert (sink.sessions, verbs(sink)[-2:]) == (1, ["BDAT", "QUIT"])
 
 
 @pytest.mark.parametrize("cautious", [False, True])

@@ -16,7 +16,7 @@ from notify.channels.base import Channel, Session
 from notify.domain.address import parse_address
 from notify.domain.outcome import Outcome, RecipientOutcome, Verdict
 from notify.domain.parcel import Addressee, Enclosure, Parcel
-from notify.exceptions import SenderFault
+from notify.exceptions import LeaseLost, SenderFault
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ class MemoryChannel(Channel):
 
     def deliver(self, parcel: Parcel) -> tuple[Outcome, bool]:
         """Take a message or not; also say whether the connection survived. For :class:`MemorySession`."""
+        if parcel.lease is not None and not parcel.lease.holds:
+            raise LeaseLost
         now = datetime.now(UTC)
         try:
             raw = wire.assemble(parcel, self._letterhead.preface(parcel, now))
