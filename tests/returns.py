@@ -109,9 +109,9 @@ class Postroom:
             [message] = hand_over(connection, given, self.settings).messages
         return message.id
 
-    def drain(self) -> MemoryChannel:
+    def drain(self, channel: MemoryChannel | None = None) -> MemoryChannel:
         """Send what is queued; to nowhere."""
-        channel = MemoryChannel()
+        channel = channel or MemoryChannel()
         Drainer(self.engine, channel, SENDER, limit=-1).run()
         return channel
 

@@ -353,7 +353,7 @@ class _Taken:
         if suppressions.add(self.connection, address, reason, expiry, source):
             self.tally["suppressed"] += 1
             self.lines.append(f"message {message.id}: the address gets nothing {_until(expiry)}")
-        withheld = bounces.withhold(self.connection, address, f"the address is suppressed: {reason}")
+        withheld = bounces.withhold(self.connection, address, f"on the suppression list: {reason}")
         if withheld:
             self.tally["withheld"] += withheld
             self.lines.append(f"{withheld} messages that waited for that address alone are suppressed")

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from notify.bouncing import BounceResult
+from notify.channels.memory import MemoryChannel
+from notify.domain.outcome import Verdict
 from notify.domain.person import Person
 from notify.domain.return_path import return_path
 from notify.domain.status import Status
@@ -148,6 +150,18 @@ def test_what_is_no_failure(room: Postroom, action: str, status: Status, counts:
     with room.engine.connect() as connection:
         (told,) = bounces.of_message(connection, message.id)
     assert (told.action, told.blame, told.notice) == (action, None, "none")
+
+
+def test_delivered_to_all(room: Postroom) -> None:
+    """A message is delivered when reports say so of each recipient, in one report or several."""
+    message = room.send(ANNA, BOB)
+    ok = ("2.0.0", "smtp; 250 ok")
+    room.bounce(message, said=[(ANNA, *ok)], action="delivered")
+    room.run()
+    assert room.read(message.id).status is Status.SENT
+    room.bounce(message, said=[(BOB, *ok)], action="delivered")
+    room.run()
+    assert room.read(message.id).status is Status.DELIVERED
 
 
 def test_back_after_all(room: Postroom) -> None:
@@ -360,7 +374,7 @@ def test_for_good_stays_for_good(room: Postroom) -> None:
 
 
 def test_what_waits_is_kept_back(room: Postroom) -> None:
-    """What is queued for a suppressed address alone is not sent; what others get too, and what is held, stays."""
+    """What is queued for a suppressed address alone is not sent, and what others get too goes to these alone."""
     message = room.send(ANNA)
     alone, shared, held = room.queue(ANNA), room.queue("ANNA@customer.example", BOB), room.queue(ANNA)
     others = room.queue(BOB)
@@ -370,13 +384,33 @@ def test_what_waits_is_kept_back(room: Postroom) -> None:
     assert room.run().withheld == 1
     states = [room.read(number).status.value for number in (alone, shared, held, others)]
     assert states == ["suppressed", "queued", "held", "queued"]
-    assert (room.read(alone).status_reason or "").startswith(f"the address is suppressed: message {message.id} came")
+    assert (room.read(alone).status_reason or "").startswith(f"on the suppression list: message {message.id} came")
+    assert sorted(mail.recipients for mail in room.drain().outbox) == [(BOB,), (BOB,)]
+    assert [one.outcome for one in room.read(shared).recipients] == ["permanent", "accepted"]
+
+
+def test_what_reached_others_before(room: Postroom) -> None:
+    """What waits for a suppressed address, and has reached all others, ends as sent."""
+    message = room.send(ANNA)
+    number = room.queue(ANNA, BOB)
+    refusing = MemoryChannel()
+    refusing.refuse(ANNA, Verdict.TEMPORARY, 450, "later")
+    room.drain(refusing)
+    assert [one.outcome for one in room.read(number).recipients] == ["temporary", "accepted"]
+    room.bounce(message)
+    room.run()
+    room.do("update notify.messages set not_before = now() where status = 'queued'")
+    assert room.drain().outbox == []
+    assert room.read(number).status is Status.SENT
 
 
 def test_somebody_is_moving_it(room: Postroom) -> None:
     """What somebody else is at in this moment is left to them: no run waits for it."""
     message, waiting = room.send(ANNA), room.queue(ANNA)
     room.bounce(message)
+    database = room.engine.url.database
+    room.do(f"alter database {database} set lock_timeout = '10s'")  # who waits fails, and does not hang
+    room.engine.dispose()
     with transaction(room.engine) as other:
         other.execute(sa.text("select from notify.messages where id = :id for update"), {"id": waiting})
         assert counted(room.run()) == {"reports": 1, "hard": 1, "undelivered": 1, "suppressed": 1, "untold": 1}

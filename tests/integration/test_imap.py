@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from notify.domain.bounce import LARGEST
 from notify.exceptions import MailboxFault
 from notify.mailboxes.imap import ImapSource
 from notify.mailboxes.imap_settings import ImapSettings
@@ -92,6 +93,15 @@ def test_encryption_is_demanded(certificate: Certificate) -> None:
     """A server that takes no password in the clear says so, and the fault says what to look at."""
     with ImapServer(starttls=certificate.context()) as server:
         assert "starttls" in fault(lambda: read(server.port)).remedy
+
+
+def test_only_the_beginning() -> None:
+    """Of a huge mail no more than the beginning travels, and reading marks nothing as read."""
+    with ImapServer() as server:
+        server.deliver(MAIL + b"x" * LARGEST)
+        (beginning,) = read(server.port)
+        assert len(beginning) == LARGEST
+        assert server.flags() == [set()]
 
 
 # --- OAuth2 ----------------------------------------------------------------------------------------------------------
