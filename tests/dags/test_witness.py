@@ -113,7 +113,7 @@ def test_before_and_after(variables: dict[str, str], engine: Engine) -> None:
 
 
 def test_in_airflow(engine: Engine, tmp_path: Path) -> None:
-    """Airflow's own task leaves the mark in a Variable and finds it again: an outbox gone back in time sends nothing."""
+    """Airflow's own task leaves the mark in a Variable and finds it again: an outbox gone back sends nothing."""
     described = {"conn_type": "postgres", "login": "postgres", "schema": engine.url.database}
     sender = {"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"from_email": "a@example.com"}}
     environment = os.environ | {

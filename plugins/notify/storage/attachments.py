@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +13,8 @@ from sqlalchemy.engine import Connection
 
 from notify.exceptions import ConfigurationError
 from notify.storage.models import attachments, message_attachments
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class KeptFile:
         return self.content if self.content is not None else _download(self.uri or "", self.sha256)
 
 
+# Housekeeping leaves a file alone that somebody has so locked, or waits to see whether it is in use again.
+_KEPT = sa.text("select doomed_at is not null as doomed from notify.attachments where sha256 = :sha256 for key share")
+_PARDON = sa.text("update notify.attachments set doomed_at = null where sha256 = :sha256")
+
+
 def put(connection: Connection, content: bytes, *, store: str | None = None) -> bytes:
     """Keep a file, unless it is kept already.
 
@@ -55,12 +63,22 @@ def put(connection: Connection, content: bytes, *, store: str | None = None) -> 
     :returns: its digest
     """
     digest = sha256(content).digest()
-    if connection.scalar(sa.select(sa.literal(1)).where(attachments.c.sha256 == digest)):
-        return digest
-    place = {"content": content} if store is None else {"uri": _upload(store, digest, content)}
-    values = {"sha256": digest, "size": len(content), **place}
-    connection.execute(insert(attachments).values(**values).on_conflict_do_nothing())
+    doomed = connection.scalar(_KEPT, {"sha256": digest})
+    if doomed:  # it may be gone from object storage, though its row is here
+        _restore(connection, digest, content)
+    elif doomed is None:
+        place = {"content": content} if store is None else {"uri": _upload(store, digest, content)}
+        values = {"sha256": digest, "size": len(content), **place}
+        connection.execute(insert(attachments).values(**values).on_conflict_do_nothing())
     return digest
+
+
+def _restore(connection: Connection, digest: bytes, content: bytes) -> None:
+    from airflow.sdk import ObjectStoragePath
+
+    uri = connection.scalar(sa.select(attachments.c.uri).where(attachments.c.sha256 == digest))
+    ObjectStoragePath(str(uri)).write_bytes(content)
+    connection.execute(_PARDON, {"sha256": digest})
 
 
 def of_messages(connection: Connection, message_ids: Sequence[int]) -> dict[int, list[KeptFile]]:
@@ -101,3 +119,60 @@ def _download(uri: str, digest: bytes) -> bytes:
             f"The attachment {uri} is not the file that was handed over. Restore it from a backup of the storage."
         )
     return content
+
+
+# --- Away with them --------------------------------------------------------------------------------------------------
+
+_UNUSED = """
+    select a.sha256 from notify.attachments a
+    where a.sha256 = any(cast(:digests as bytea[]))
+      and not exists (select from notify.message_attachments m where m.sha256 = a.sha256 offset 0)  -- by the index
+"""
+_DROP_UNUSED = sa.text(f"""
+    with unused as ({_UNUSED} and a.content is not null for update skip locked)
+    delete from notify.attachments a using unused where a.sha256 = unused.sha256
+""")  # noqa: S608 - made of constants
+_DOOM_UNUSED = sa.text(f"""
+    with unused as ({_UNUSED} and a.uri is not null and a.doomed_at is null for update skip locked)
+    update notify.attachments a set doomed_at = now() from unused where a.sha256 = unused.sha256
+""")  # noqa: S608 - made of constants
+_DOOMED = sa.text("""
+    select sha256, uri from notify.attachments
+    where sha256 = any(cast(:digests as bytea[])) and doomed_at is not null for update skip locked
+""")
+
+
+def drop_unused(connection: Connection, digests: Sequence[bytes]) -> int:
+    """Remove those files that no message needs, and doom those of them that lie in object storage.
+
+    A doomed file is uploaded anew by whoever attaches it again. So once that is committed, :func:`drop_doomed` may
+    delete it: neither does a message lose its file, nor is a file left behind without a row.
+
+    :returns: how many were removed
+    """
+    dropped = connection.execute(_DROP_UNUSED, {"digests": list(digests)}).rowcount
+    connection.execute(_DOOM_UNUSED, {"digests": list(digests)})
+    return dropped
+
+
+def drop_doomed(connection: Connection, digests: Sequence[bytes]) -> tuple[int, int]:
+    """Delete doomed files from object storage, and then their rows. Who attaches one meanwhile waits.
+
+    :returns: how many were removed, and how many could not be; the next run tries those again
+    """
+    gone = [row.sha256 for row in connection.execute(_DOOMED, {"digests": list(digests)}).all() if _deleted(row.uri)]
+    connection.execute(sa.delete(attachments).where(attachments.c.sha256.in_(gone)))
+    return len(gone), len(digests) - len(gone)
+
+
+def _deleted(uri: str) -> bool:
+    from airflow.sdk import ObjectStoragePath
+
+    try:
+        ObjectStoragePath(uri).unlink(missing_ok=True)
+    except Exception as error:  # noqa: BLE001 - each storage's library has errors of its own
+        log.warning(
+            "The file %s could not be deleted (%s: %s); the next run tries again.", uri, type(error).__name__, error
+        )
+        return False
+    return True

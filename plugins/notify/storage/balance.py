@@ -32,8 +32,9 @@ INVARIANTS = {
           and not exists (select from notify.recipients r where r.message_id = n.message_id and r.address = n.address)
     """,
     "digests of fewer than two notifications, or of several people": """
-        select n.message_id from notify.notifications n where n.home = 'digest'
-        group by n.message_id having count(*) < 2 or count(distinct n.login) <> 1
+        select n.message_id from notify.notifications n join notify.messages m on m.id = n.message_id
+        where n.home = 'digest' group by n.message_id, m.notifications_removed
+        having count(*) + coalesce(m.notifications_removed, 0) < 2 or count(distinct n.login) <> 1
     """,
     "messages that are both a mail of their own and a digest": """
         select n.message_id from notify.notifications n where n.home in ('mail', 'digest')
@@ -41,6 +42,7 @@ INVARIANTS = {
     """,
     "digests without notifications": """
         select m.id from notify.messages m where m.kind = 'digest' and m.idempotency_key is null
+          and m.notifications_removed is null
           and m.created_at >= (select min(created_at) from notify.events)  -- a downgrade takes those of older ones away
           and not exists (select from notify.notifications n where n.message_id = m.id)
     """,

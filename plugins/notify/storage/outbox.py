@@ -287,11 +287,23 @@ def receipt(connection: Connection, number: int, *, delivered: bool, reason: str
     move(connection, number, frozenset(one for one in Status if may_become(one, after)), after, reason)
 
 
+def _require_body(connection: Connection, number: int) -> None:
+    query = sa.select(messages.c.content_id.is_(None)).where(messages.c.id == number).with_for_update()
+    if connection.scalar(query):
+        raise TransitionError(
+            f"Message {number} has no body any more: Housekeeping has removed it after the time in notify_keep_bodies, "
+            "or a person was erased. It cannot be sent again; hand over a new message instead."
+        )
+
+
 def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
     """Send a message again, as a new attempt of the same message with the same Message-ID.
 
     It goes to those whom it has not reached; where it has reached everybody, to everybody.
+
+    :raises TransitionError: its state does not allow it, or its body is no longer kept
     """
+    _require_body(connection, number)
     move(connection, number, RESENDABLE, Status.QUEUED, reason)
     mine = recipients.c.message_id == number
     missed = sa.select(sa.literal(1)).where(mine, recipients.c.outcome != "accepted").exists()

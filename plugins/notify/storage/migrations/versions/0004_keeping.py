@@ -37,7 +37,14 @@ def upgrade() -> None:
         schema=SCHEMA,
     )
     op.execute("insert into notify.identity default values")
+    op.add_column("attachments", sa.Column("doomed_at", sa.DateTime(timezone=True), nullable=True), schema=SCHEMA)
+    op.alter_column("message_attachments", "sha256", nullable=True, schema=SCHEMA)
+    op.add_column("messages", sa.Column("notifications_removed", sa.Integer(), nullable=True), schema=SCHEMA)
 
 
 def downgrade() -> None:
+    op.drop_column("messages", "notifications_removed", schema=SCHEMA)
+    op.execute("delete from notify.message_attachments where sha256 is null")
+    op.alter_column("message_attachments", "sha256", nullable=False, schema=SCHEMA)
+    op.drop_column("attachments", "doomed_at", schema=SCHEMA)
     op.drop_table("identity", schema=SCHEMA)
