@@ -114,7 +114,7 @@ def test_session_outlives_its_token(server: SmtpSink, stage: str, answer: str) -
 
 
 def test_sessions_renew_once(server: SmtpSink) -> None:
-    """Sessions that lose the same token at once ask for one fresh token, not for one each."""
+    """Sessions that lose the same token one after the other ask for one fresh token, not for one each."""
     source = Source("t0ken-1", "t0ken-2")
     made = source.channel(server.port)
     with made.open() as first, made.open() as second:
@@ -122,8 +122,7 @@ def test_sessions_renew_once(server: SmtpSink) -> None:
         server.answer("MAIL", "535 5.7.3 token has expired", times=2)
         for session in (first, second):
             fault_of(lambda session=session: session.send(parcel()))
-    for _ in range(2):
-        made.open().close()
+            made.open().close()
     assert source.asked == 2
 
 
