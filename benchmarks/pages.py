@@ -87,16 +87,16 @@ def _goals(document: Document) -> str:
             f"at least {_number(goal['least'])}" if "least" in goal else f"at most {_number(goal['most'])}",
             "met" if goal["met"] else "**MISSED**",
         )
-        for name, goal in document["goals"].items()
+        for name, goal in _drain_first(document["goals"])
     ]
     return _table(("goal", "measured", "wanted", ""), rows)
 
 
 def _ratios(document: Document) -> str:
-    before = document.get("run_before")
+    ratios, before = _drain_first(document["ratios"]), document.get("run_before")
     if not before:
-        return _table(("ratio", "value"), [(f"`{name}`", value) for name, value in document["ratios"].items()])
-    rows = [(f"`{name}`", value, before["ratios"].get(name, "")) for name, value in document["ratios"].items()]
+        return _table(("ratio", "value"), [(f"`{name}`", value) for name, value in ratios])
+    rows = [(f"`{name}`", value, before["ratios"].get(name, "")) for name, value in ratios]
     return _table(("ratio", "value", "in the run before"), rows)
 
 
@@ -274,6 +274,11 @@ def _all_three(figure: Mapping[str, Any]) -> tuple[object, ...]:
 def _figures(document: Document, suite: str) -> Mapping[str, Mapping[str, Any]]:
     found: Mapping[str, Mapping[str, Any]] = document["figures"].get(suite, {})
     return found
+
+
+def _drain_first(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What people look for comes first."""
+    return sorted(found.items(), key=lambda item: not item[0].startswith("drain"))
 
 
 def _shares(document: Document, suite: str) -> str:
