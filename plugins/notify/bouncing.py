@@ -314,9 +314,9 @@ class _Taken:
             bounces.move(self.connection, message, status, _reason(*failed[0]))
             self.tally["undelivered" if status is Status.UNDELIVERED else "withheld"] += 1
             self.lines.append(f"message {message.id} is {status}")
-        elif failed:
+        elif failed and may_become(message.status, Status.UNDELIVERED):
             bounces.tell(self.connection, message, self._partly(message, outcomes, failed))
-        else:
+        elif not failed:
             self._delivered(message, [one for one, _ in new if one.action is Action.DELIVERED])
 
     def _delivered(self, message: KnownMessage, told: Sequence[RecipientReport]) -> None:

@@ -288,8 +288,10 @@ def test_states(room: Postroom, status: Status, outcome: str, after: Status, out
     room.bounce(message)
     result = room.run()
     assert (result.reports, result.unreadable) == (1, 0)
+    reason = message.status_reason
     message = room.read(message.id)
     assert message.status is after
+    assert (message.status_reason == reason) is (after is status)
     assert [one.outcome for one in message.recipients] == [outcome_after]
     assert set(room.suppressed()) == {ANNA}
 

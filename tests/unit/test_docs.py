@@ -18,6 +18,8 @@ from notify.domain.kind import BUILT_IN
 from notify.domain.message import Draft
 from notify.domain.preference import Frequency
 from notify.drain import DrainResult
+from notify.mailboxes.imap_settings import Extras
+from notify.housekeeping import HousekeepingResult
 from notify.merge import MergeResult
 from notify.operators.notify import EVENT_FIELDS
 from notify.operators.send_message import FIELDS
@@ -115,12 +117,28 @@ def test_the_numbers_of_a_merge_exist() -> None:
     assert first_column(table) == {field.name for field in dataclasses.fields(MergeResult)}
 
 
+def test_the_numbers_of_housekeeping_exist() -> None:
+    """docs/operations.md explains each number of a run of Housekeeping."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    table = page.split("## Housekeeping")[1].split("\n## ")[0]
+    assert first_column(table) == {field.name for field in dataclasses.fields(HousekeepingResult)}
+
+
 def test_the_numbers_of_delivery_reports_exist() -> None:
     """docs/bounces.md explains each number of a run of DeliveryReports, and each sort of mail."""
     page = (CHECKOUT / "docs" / "bounces.md").read_text()
     table = page.split("## Reading a run of DeliveryReports")[1].split("\n## ")[0]
     assert first_column(table) == {field.name for field in dataclasses.fields(BounceResult)}
     assert all(f"`{sort}`" in table for sort in [*Sort, "not_ours"])
+
+
+def test_the_extras_of_the_mailbox_exist() -> None:
+    """docs/bounces.md explains each extra of the connection imap_bounces, with its default."""
+    table = (CHECKOUT / "docs" / "bounces.md").read_text().split("| extra |")[1].split("\n\n")[0]
+    assert first_column(table) == set(Extras.model_fields)
+    given = {row.split("|")[1].strip(" `"): row.split("|")[2].strip(" `") for row in table.splitlines() if "| `" in row}
+    for name in ("mailbox", "processed", "timeout", "ssl_context", "auth_type"):
+        assert given[name] == str(Extras.model_fields[name].default)
 
 
 def test_the_table_of_blame_is_complete() -> None:

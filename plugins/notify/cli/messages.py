@@ -85,7 +85,7 @@ def _report(one: bounces.Told) -> str:
     blame = f" {one.blame}" if one.blame in {"hard", "soft"} else ""
     notice = {"due": "; the sender of the mail is to be told", "told": "; the sender of the mail was told"}
     counts = "" if one.counts or not blame else ", not held against the address"
-    said = " ".join(part for part in (one.status, one.words) if part)
+    said = one.words if one.status in one.words else f"{one.status} {one.words}".strip()
     by = f" by {one.reporter}" if one.reporter else ""
     return f"{one.address}  {one.action}{blame}{counts}{by}: {said}{notice.get(one.notice, '')}"
 

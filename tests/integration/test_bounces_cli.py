@@ -1,0 +1,86 @@
+"""What the command line tells of bounces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from notify import cli
+from notify.settings import HandOverSettings
+from tests.imap_server import ImapServer
+from tests.returns import FULL, Postroom
+
+ANNA, BOB = "anna@customer.example", "bob@customer.example"
+
+#: Arguments in; output out.
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def room(engine: Engine, hand_over_settings: HandOverSettings) -> Iterator[Postroom]:
+    with ImapServer() as server:
+        yield Postroom(engine, hand_over_settings, server)
+
+
+@pytest.fixture
+def notify(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process; what it is told must be done."""
+    url = engine.url
+    database = {
+        "conn_type": "postgres", "login": url.username, "host": url.query.get("host") or url.host,
+        "schema": url.database, "port": url.port,
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(database))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+
+    def run(*arguments: str) -> str:
+        assert cli.main(arguments) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_show(room: Postroom, notify: Command) -> None:
+    """A message is shown with what reports said of it, in the order in which they came; another one as before."""
+    message, other = room.send(ANNA, reply_to=BOB), room.send(BOB)
+    room.bounce(message, ("4.4.1", "X-Postfix; connection timed out"), action="delayed")
+    room.bounce(message, said=[("anna@elsewhere.example", *FULL)])
+    room.bounce(message)
+    room.run()
+    shown = notify("messages", "show", str(message.id))
+    assert f"Message {message.id}: undelivered (came back from where it was forwarded: 552 5.2.2 over quota)" in shown
+    reports = shown.partition("Delivery reports\n")[2].splitlines()
+    elsewhere = "anna@elsewhere.example  failed soft, not held against the address by mail.example.org: "
+    assert [line.partition("Z  ")[2] for line in reports] == [
+        f"{ANNA}  delayed by mail.example.org: 4.4.1 connection timed out",
+        f"{elsewhere}552 5.2.2 over quota; the sender of the mail was told",
+        f"{ANNA}  failed hard by mail.example.org: 550 5.1.1 no such mailbox",
+    ]
+    assert "Delivery reports" not in notify("messages", "show", str(other.id))
+
+
+def test_suppressions(room: Postroom, notify: Command) -> None:
+    """The list tells what put an address there, until when and why; lifting forgives."""
+    message = room.send(ANNA)
+    room.bounce(message)
+    room.run()
+    notify("suppressions", "add", BOB, "--reason", "asked for it")
+    (line,) = notify("suppressions", "list", "--source", "bounce").splitlines()
+    assert f"{ANNA}  until " in line
+    assert line.endswith(f", by a bounce: message {message.id} came back: 550 5.1.1 no such mailbox")
+    assert len(notify("suppressions", "list").splitlines()) == 2
+    assert "its bounces so far count no more" in notify("suppressions", "lift", ANNA)
+    assert room.rows("select counts from notify.bounces") == [(False,)]
+    assert notify("suppressions", "list", "--source", "bounce") == "No such address is on the list.\n"
+
+
+def test_sent_again(room: Postroom, notify: Command) -> None:
+    """What came back can be sent again by command."""
+    message = room.send(ANNA)
+    room.bounce(message)
+    room.run()
+    assert "in the queue again" in notify("messages", "resend", str(message.id))
+    assert [mail.recipients for mail in room.drain().outbox] == [(ANNA,)]
