@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -11,10 +12,11 @@ from sqlalchemy.engine import Connection
 from dev.postgres import Postgres
 from notify.storage.engine import normal_url
 from tests.fuzz import stage as staging
-from tests.fuzz.doors import DOORS
-from tests.fuzz.judge import run
+from tests.fuzz.doors import DOORS, Call, Given
+from tests.fuzz.judge import run, try_one
 from tests.fuzz.sending import send_all
 from tests.fuzz.stage import Stage
+from tests.fuzz.values import SECRET, Spiteful
 
 INPUTS = 40
 
@@ -32,6 +34,48 @@ def stage(postgres: Postgres, admin: Connection, template: str) -> Iterator[Stag
 @pytest.fixture
 def recursion(recursion_limit: None) -> None:
     """Operators raise the limit of recursion; see there."""
+
+
+#: What inputs of long runs once got out of the doors, each as small as it can be.
+FOUND = [
+    (
+        "enqueue",
+        Given({"recipient": "anna", "subject": "x", "message": "y", "priority": Spiteful()}, None, frozenset()),
+    ),
+    ("enqueue", Given({"recipient": "anna", "subject": "x", "message": "y", 7: "z"}, None, frozenset())),
+    ("enqueue", Given({"recipient": "anna", "subject": "x", "message": "y", "a\x1b[2J\nb": 1}, None, frozenset())),
+    ("enqueue", Given({"recipient": "x" * 100_000, "subject": "x", "message": "y"}, None, frozenset())),
+    ("enqueue", Given({"recipient": "anna", "template": "fuzz", "data": {"word": Spiteful()}}, None, frozenset())),
+    (
+        "enqueue",
+        Given({"recipient": "anna", "template": "fuzz", "data": {"word": "", "when": SECRET}}, None, frozenset()),
+    ),
+    ("publish", Given({"recipients": "anna", "kind": "fuzz", "data": {"word": "x"}, None: 1}, None, frozenset())),
+    ("set_reminder", Given({"login": "anna", "case": "x", "at": "P1D", 7: "z"}, None, frozenset())),
+    ("set_preference", Call("set_preference", (None, "*"), {"frequency": "daily"})),
+    ("set_preference", Call("set_preference", ("anna", []), {"frequency": "daily"})),
+    ("set_preference", Call("set_preference", ("anna", "*"), {"frequency": Spiteful()})),
+    ("set_preference", Call("set_preference", ("anna", "*"), {"hour": Spiteful()})),
+    ("clear", Call("clear_preference", (7, "*"), {})),
+    ("clear", Call("clear_deadline", ("x",), {"stage": "\0"})),
+    ("clear", Call("clear_reminder", ("anna", "x"), {"name": object()})),
+    ("people.json", b"[" * 100_000),
+    ("people.json", b'[{"login": "x", "phone": "\\u0000"}]'),
+    ("people.json", b'[{"login": "x", "supervisor": "\\u0000"}]'),
+    ("people.json", ('[{"login": "x", "groups": "' + "".join(map(chr, range(200, 3_200))) + '"}]').encode()),
+    ("SyncPeople", (["login", "active"], [("x", Decimal("NaN"))])),
+    ("SyncPeople", (["login", "\x1b[2J"], [("x", "y")])),
+    ("Variables", {"notify_blocked": '{"x": [[]]}'}),
+    ("database URL", f"postgresql://u:{SECRET}@h:{SECRET}/d"),
+]
+
+
+@pytest.mark.parametrize(("name", "example"), FOUND, ids=range(len(FOUND)))
+def test_what_was_found_is_refused(stage: Stage, recursion: None, name: str, example: object) -> None:
+    """What once got out of a door is refused now, as it should be."""
+    tally = try_one(DOORS[name], stage, example)
+    assert not list(tally.findings)
+    assert sum(tally.refused.values()) == 1
 
 
 @pytest.mark.parametrize("name", DOORS)

@@ -20,6 +20,9 @@ from notify.exceptions import Fault
 #: Faults shown of a list of people; there are never so few as one.
 SHOWN = 20
 
+#: The longest name of a group, as that of a login.
+LONGEST_GROUP = 200
+
 
 def _groups(value: object) -> object:
     """None means "as they are"; a string is separated by semicolons or commas."""
@@ -82,14 +85,14 @@ class Person(BaseModel):
     language: Text = Field(default=None, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")
     timezone: Text = None
     active: bool = True
-    supervisor: Text = None
+    supervisor: Text = Field(default=None, max_length=200)
     groups: Annotated[list[str] | None, BeforeValidator(_groups)] = None
     preferences: Annotated[dict[str, Preference] | None, BeforeValidator(_preferences), AfterValidator(_said)] = None
 
-    @field_validator("login", "name")
+    @field_validator("login", "name", "phone", "supervisor")
     @classmethod
-    def _one_line(cls, value: str) -> str:
-        if CONTROL.search(value):
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and CONTROL.search(value):
             raise ValueError("a line break or control character is not allowed")
         return value
 
@@ -111,6 +114,8 @@ class Person(BaseModel):
         for name in value or ():
             if not name or "@" in name or CONTROL.search(name):
                 raise ValueError(f"{name!r} is no group name: no at sign, no line break, not empty")
+            if len(name) > LONGEST_GROUP:  # an index of PostgreSQL holds no longer one
+                raise ValueError(f"a group's name has more than {LONGEST_GROUP} characters")
         return value
 
 

@@ -142,6 +142,8 @@ def _value(column: str, value: object) -> object:
     """As Person takes it: a number is text with us (of personnel, of a telephone); of active, 1 and 0 are a bool."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return value
+    if isinstance(value, Decimal) and not value.is_finite():  # PostgreSQL's numeric has NaN and Infinity
+        return str(value)
     if column == "active" and value in {0, 1}:
         return bool(value)
     return str(int(value)) if value == int(value) else str(value)
