@@ -31,6 +31,7 @@ JOBS = {
     "Notifications": ("notify_schedule_notifications", "*/3 * * * *"),
     "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
     "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
+    "Housekeeping": ("notify_schedule_housekeeping", "30 2 * * *"),
     "DeliveryReports": ("notify_schedule_delivery_reports", "*/10 * * * *"),
 }
 by_the_clock = pytest.mark.parametrize("job", JOBS)
@@ -80,7 +81,7 @@ def serialized(dag: DAG) -> SerializedDAG:
 
 def test_dag_ids() -> None:
     """Exactly the documented DAGs are there."""
-    assert set(parse()) == {"Notifications", "SendMessage", "UserNotifications", "Reminders", "DeliveryReports"}
+    assert set(parse()) == {"SendMessage", *JOBS}
 
 
 def test_notifications() -> None:
@@ -148,6 +149,16 @@ def test_delivery_reports() -> None:
     (task,) = [task for task in dag.tasks if task.task_type == "DeliveryReportsOperator"]
     assert (task.task_id, task.conn_id, task.retries, task.pool) == ("imap_bounces", "imap_bounces", 0, "default_pool")
     assert not task.upstream_task_ids
+
+
+def test_housekeeping() -> None:
+    """Housekeeping runs at night, alone, and is one task that needs no other and is never retried."""
+    dag = serialized(parse()["Housekeeping"])
+    assert (dag.catchup, dag.max_active_runs, dag.tags) == (False, 1, {"notify"})
+    (task,) = dag.tasks
+    assert (task.task_id, task.task_type, task.retries, task.pool) == (
+        "Housekeeping", "HousekeepingOperator", 0, "default_pool",
+    )  # fmt: skip
 
 
 @by_the_clock

@@ -18,8 +18,8 @@ from notify.domain.kind import BUILT_IN
 from notify.domain.message import Draft
 from notify.domain.preference import Frequency
 from notify.drain import DrainResult
-from notify.mailboxes.imap_settings import Extras
 from notify.housekeeping import HousekeepingResult
+from notify.mailboxes.imap_settings import Extras
 from notify.merge import MergeResult
 from notify.operators.notify import EVENT_FIELDS
 from notify.operators.send_message import FIELDS

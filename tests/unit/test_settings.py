@@ -96,6 +96,31 @@ def test_timezone_that_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> No
         settings.timezone()
 
 
+@pytest.mark.parametrize(
+    ("bodies", "rows", "kept"),
+    [
+        ("", "", (90, 730)),
+        ("P30D", "P1Y", (30, 365)),
+        ("p7d", " PT48H ", (2, 2)),  # no body outlives its message
+    ],
+)
+def test_keep(monkeypatch: pytest.MonkeyPatch, bodies: str, rows: str, kept: tuple[int, int]) -> None:
+    """How long bodies and rows are kept, in any way of ISO 8601, with a default for each."""
+    set_variable(monkeypatch, "notify_keep_bodies", bodies)
+    set_variable(monkeypatch, "notify_keep_rows", rows)
+    found = settings.keep()
+    assert (found.bodies.days, found.rows.days) == kept
+
+
+@pytest.mark.parametrize("name", ["notify_keep_bodies", "notify_keep_rows"])
+@pytest.mark.parametrize("value", ["90", "90 days", "PT23H", "P0D", "-P90D", "P99999999D", "forever"])
+def test_keep_invalid(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """What is no time to keep something, or would keep nothing, is refused with the Variable's name."""
+    set_variable(monkeypatch, name, value)
+    with pytest.raises(ConfigurationError, match=rf"{name} is '{value}'.*write, for example, P90D"):
+        settings.keep()
+
+
 # --- The outbox database ---------------------------------------------------------------------------------------------
 
 
