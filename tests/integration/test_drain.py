@@ -1076,35 +1076,38 @@ def test_summary(engine: Engine, queue: Queue, sink: SmtpSink) -> None:
 
 
 class Mortal(MemoryChannel):
-    """A server that dies after so many messages, and counts who knocks at its door.
+    """A server that dies after so many messages, once all sessions are open, and counts who knocks at its door.
 
-    :param lives: messages that it takes
+    :param lives: messages that it takes at least
     """
 
     def __init__(self, lives: int, max_connections: int) -> None:
         super().__init__(max_connections=max_connections)
         self._lives = lives
+        self._opened = 0
+        self._dead = False
         self.knocks = 0  # since its death
 
     def open(self) -> Any:
         with self._lock:
-            if self._lives <= 0:
+            if self._dead:
                 self.knocks += 1
                 raise SenderFault("Nobody is there.", "Start the server.")
+            self._opened += 1
         return super().open()
 
     def deliver(self, parcel: Parcel) -> tuple[Outcome, bool]:
         with self._lock:
             self._lives -= 1
-            dead = self._lives < 0
-        if dead:
+            self._dead = self._dead or (self._lives < 0 and self._opened >= self.max_connections)
+        if self._dead:
             raise SenderFault("The connection is gone.", "Start the server.")
         return super().deliver(parcel)
 
 
 def test_dead_server_costs_one_try(engine: Engine, connection: Connection, queue: Queue) -> None:
     """A server that dies under eight sessions is knocked at once, and once again by the next run."""
-    numbers = queue([f"r{number}@example.com" for number in range(100)])
+    numbers = queue([f"r{number}@example.com" for number in range(400)])
     channel = Mortal(lives=40, max_connections=8)
     for knocks in (1, 2):
         with pytest.raises(SenderFault, match="Nobody is there"):
