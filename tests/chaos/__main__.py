@@ -82,6 +82,7 @@ def _main(options: argparse.Namespace) -> int:
     scenarios = [one for one in _programme(options) if _wanted(one.name, options.only)]
     mutants = [mutant for mutant in FOUND_BY if _wanted(f"mutant-{mutant}", options.only)]
     table = Table(options.seed)
+    table.expect(scenarios)
     say(f"{len(scenarios)} scenarios, each {options.repeat} times, and {len(mutants)} mutants; --seed {options.seed}")
     with server() as postgres, theatre(postgres, template_on(postgres)) as stages:
         _play(stages, scenarios, table, options)

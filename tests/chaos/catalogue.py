@@ -98,6 +98,14 @@ def _doubts(strike: Strike, settings: Settings) -> int:
     return 0 if alone and strike.point in {"MAIL", "RCPT", "DATA"} and strike.when is When.READ else 1
 
 
+def _fenced(strike: Strike) -> bool:
+    """Whether the only message under way is one that the server has not got and must not get any more."""
+    return (strike.point, strike.when) in _BEFORE_CONTENT
+
+
+_BEFORE_CONTENT = {("send", When.BEFORE), *((verb, When.READ) for verb in ("MAIL", "RCPT", "DATA"))}
+
+
 def freezing(strike: Strike) -> Callable[[Stage], None]:
     """Stop a process; let another do its work; let it go on."""
 
@@ -105,7 +113,7 @@ def freezing(strike: Strike) -> Callable[[Stage], None]:
         stage.hand_over(stage.settings.messages)
         if strike.point == "takeover":
             stage.strike(_LEAVES_SOMETHING)
-        frozen = stage.strike(strike)
+        frozen = stage.strike(strike, copies=0 if _fenced(strike) else None)
         stage.start()
         stage.wait(lambda: stage.taken_over(frozen), f"taking over from worker {frozen.number}")
         stage.wait_until_empty()
@@ -207,6 +215,7 @@ SERVER = [
 #: A sender that stands still for longer than its lease, and goes on when another has done its work.
 FROZEN = [
     _frozen("freeze-before-send", Strike("send", When.BEFORE, Action.FREEZE)),
+    _frozen("freeze-before-fourth", Strike("send", When.BEFORE, Action.FREEZE, nth=4)),
     _frozen("freeze-MAIL", Strike("MAIL", When.READ, Action.FREEZE)),
     _frozen("freeze-RCPT", Strike("RCPT", When.READ, Action.FREEZE)),
     _frozen("freeze-DATA", Strike("DATA", When.READ, Action.FREEZE)),

@@ -36,7 +36,8 @@ class Evidence:
     :param journal: what the workers wrote down
     :param kills: how many workers were killed
     :param blows: how many workers, connections or servers were struck, the killed among them
-    :param bound: how many extra copies, and how many doubts, those blows may cost
+    :param bound: how many extra copies those blows may cost
+    :param doubts: how many messages they may leave in doubt
     :param sessions: of each worker
     :param calm: whether no lease may be lost that no blow explains
     :param struck: the workers that may have lost a lease by a blow; whoever else lost one was stalled by the machine
@@ -52,6 +53,7 @@ class Evidence:
     kills: int
     blows: int
     bound: int
+    doubts: int
     sessions: int
     calm: bool = False
     struck: frozenset[int] = frozenset()
@@ -67,7 +69,8 @@ class Verdict:
     """What the judge finds.
 
     :param extra: copies beyond the first of each message
-    :param bound: how many of them the blows explain; as many doubts may there be
+    :param bound: how many of them the blows explain
+    :param doubts: how many uncertain messages they explain
     :param stalls: leases that a worker lost though nobody struck it: the machine was too busy
     :param most: the largest number of messages in any window, by the sink's clock
     :param faults: what must not be; empty where the promise was kept
@@ -79,6 +82,7 @@ class Verdict:
     copies: int = 0
     extra: int = 0
     bound: int = 0
+    doubts: int = 0
     stalls: int = 0
     uncertain: int = 0
     lost: int = 0
@@ -98,6 +102,7 @@ def judge(engine: Engine, evidence: Evidence) -> Verdict:
         copies=copies.total(),
         extra=copies.total() - len(copies),
         bound=evidence.bound,
+        doubts=evidence.doubts,
         limit=evidence.limit,
         most=most_in_any_window((arrival.at for arrival in evidence.arrivals), evidence.window),
         faults=list(evidence.faults),
@@ -107,6 +112,7 @@ def judge(engine: Engine, evidence: Evidence) -> Verdict:
         verdict.stalls = _stalls(connection, evidence.struck)
         if not evidence.calm:
             verdict.bound += verdict.stalls * evidence.sessions
+            verdict.doubts += verdict.stalls * evidence.sessions
         verdict.uncertain = sum(row.status == "uncertain" for row in stored.values())
         verdict.lost = sum(_lost(one, copies, stored) for one in evidence.handed)
         verdict.faults += _faults_of_messages(evidence, copies, stored)
@@ -197,8 +203,8 @@ def _faults_of_totals(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
         yield f"lost: {verdict.lost} messages"
     if verdict.extra > verdict.bound:
         yield f"copies: {verdict.extra} extra, {verdict.bound} are explained"
-    if verdict.uncertain > verdict.bound:
-        yield f"uncertain: {verdict.uncertain}, {verdict.bound} are explained"
+    if verdict.uncertain > verdict.doubts:
+        yield f"uncertain: {verdict.uncertain}, {verdict.doubts} are explained"
     if evidence.calm and verdict.stalls:
         yield f"leases: {verdict.stalls} were lost by living workers"
     if 0 <= evidence.limit < verdict.most:

@@ -97,6 +97,15 @@ class Worker:
         """Whether it has ended, and only waits to be reaped."""
         return self.state == psutil.STATUS_ZOMBIE
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether all of its threads are stopped."""
+        threads = Path(f"/proc/{self.pid}/task")
+        if not threads.exists():  # no Linux
+            return self.state == psutil.STATUS_STOPPED
+        states = [(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads.iterdir()]
+        return all(state in "tT" for state in states)
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; its PID is nobody else's until it is reaped."""
         os.kill(self.pid, number)
@@ -109,6 +118,8 @@ class Worker:
             self.signal(signal.SIGKILL)
         elif strike.action is Action.FREEZE:
             self.signal(signal.SIGSTOP)
+            while not self.stands_still:  # its threads stop one after another, and on a busy machine not at once
+                time.sleep(0.001)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,7 @@ class Stage:
         self.workers: list[Worker] = []
         self.blows = 0
         self.bound = 0
+        self.doubts = 0
         self.faults: list[str] = []
         self.kills = 0
         self._frozen: dict[int, tuple[float, Worker]] = {}
@@ -238,17 +250,18 @@ class Stage:
         self._alive.append(worker)
         return worker
 
-    def strike(self, strike: Strike, *, bound: int | None = None) -> Worker:
+    def strike(self, strike: Strike, *, bound: int | None = None, copies: int | None = None) -> Worker:
         """Start a worker and wait until the blow has fallen on it.
 
         :param bound: how many messages it may leave in doubt; one for each session, if nothing else is known
+        :param copies: how many of them may arrive twice; all, if nothing else is known
         """
         worker = self.start(strike)
         if strike.polite:
             self.wait(lambda: bool(self.arrived(worker)), f"anything that worker {worker.number} sent")
             worker.signal(signal.SIGTERM)
         self.wait(lambda: self.has_fallen(worker), f"{strike} at worker {worker.number}")
-        self.blow(self.settings.sessions if bound is None else bound, worker)
+        self.blow(self.settings.sessions if bound is None else bound, worker, copies=copies)
         if strike.action is Action.KILL:
             self.kills += 1
             self._reap(worker)
@@ -265,16 +278,18 @@ class Stage:
             worker.struck.set()
         strike = worker.strike
         if strike and strike.action is Action.FREEZE:
-            return worker.state == psutil.STATUS_STOPPED
+            return worker.stands_still
         return strike is None or strike.action is not Action.KILL or worker.dead
 
-    def blow(self, bound: int, *workers: Worker) -> None:
+    def blow(self, bound: int, *workers: Worker, copies: int | None = None) -> None:
         """Count a blow, and how many messages it may have left in doubt.
 
         :param workers: who may lose a lease by it
+        :param copies: how many of them may arrive twice; all, if nothing else is known
         """
         self.blows += 1
-        self.bound += bound
+        self.doubts += bound
+        self.bound += bound if copies is None else copies
         self._struck.update(worker.number for worker in workers)
 
     def kill(self, worker: Worker) -> None:
@@ -429,6 +444,7 @@ class Stage:
             kills=self.kills,
             blows=self.blows,
             bound=self.bound,
+            doubts=self.doubts,
             calm=self.settings.calm,
             sessions=self.settings.sessions,
             struck=frozenset(self._struck),

@@ -15,7 +15,7 @@ from tests.chaos.catalogue import KNOWN, Scenario
 from tests.chaos.judge import Verdict
 
 #: What is added up.
-_NUMBERS = ("kills", "blows", "messages", "copies", "extra", "bound", "uncertain", "stalls", "lost")
+_NUMBERS = ("kills", "blows", "messages", "copies", "extra", "bound", "doubts", "uncertain", "stalls", "lost")
 _ALL = "all"
 
 HEADINGS = (
@@ -52,6 +52,7 @@ class Row:
     copies: int = 0
     extra: int = 0
     bound: int = 0
+    doubts: int = 0
     uncertain: int = 0
     stalls: int = 0
     lost: int = 0
@@ -101,9 +102,14 @@ class Table:
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
 
+    def expect(self, scenarios: Iterable[Scenario]) -> None:
+        """Make the rows, in order."""
+        for scenario in scenarios:
+            self.rows[scenario.name] = Row(scenario.name, scenario.proves)
+
     def add(self, scenario: Scenario, verdict: Verdict) -> None:
         """Put down what was found."""
-        self.rows.setdefault(scenario.name, Row(scenario.name, scenario.proves)).add(verdict)
+        self.rows[scenario.name].add(verdict)
 
     @property
     def failed(self) -> list[Row]:

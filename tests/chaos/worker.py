@@ -166,7 +166,7 @@ class Assault:
             connection.execute(sa.text(f"select '{MARK}'"))
         else:
             self._journal.write("struck")
-            os.kill(os.getpid(), _SIGNALS[strike.action])
+            signal.pthread_kill(threading.get_ident(), _SIGNALS[strike.action])  # it hits here, and so everywhere
 
 
 def _side(strike: Strike) -> When:
