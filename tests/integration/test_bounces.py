@@ -717,19 +717,28 @@ def test_out_of_time(room: Postroom) -> None:
 
 
 def test_the_mailbox_fails(room: Postroom) -> None:
-    """What was read before a mailbox failed stands and is told; the error says what to do."""
+    """What was read before a mailbox failed stands, and is told in the same run; the error says what to do."""
     room.bounce(room.send(ANNA, reply_to=BOB))
-    source = room.source(processed="Processed")
+    source = room.source()
 
     class Failing:
+        """Breaks off when the first batch is to be put away."""
+
         name = "imap_bounces"
 
         def open(self):  # type: ignore[no-untyped-def]
             opened = source.open()
             mailbox = opened.__enter__()
-            mailbox._client.shutdown()  # type: ignore[attr-defined]
+            finish = mailbox.finish
+
+            def broken(numbers: Sequence[int]) -> None:
+                mailbox._client.shutdown()  # type: ignore[attr-defined]
+                finish(numbers)
+
+            mailbox.finish = broken  # type: ignore[method-assign]
             return _Opened(opened, mailbox)
 
-    with pytest.raises(MailboxFault, match="What to do"):
+    with pytest.raises(MailboxFault, match="What to do: The next run tries again"):
         room.run(source=Failing())  # type: ignore[arg-type]
-    assert room.run().told == 1
+    assert [to for to, _, _ in notices(room)] == [[BOB]]
+    assert counted(room.run()) == {"repeated": 1}

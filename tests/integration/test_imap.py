@@ -89,12 +89,6 @@ def test_no_encryption_offered() -> None:
         assert "TLS" in fault(lambda: read(server.port, starttls=True)).cause
 
 
-def test_encryption_is_demanded(certificate: Certificate) -> None:
-    """A server that takes no password in the clear says so, and the fault says what to look at."""
-    with ImapServer(starttls=certificate.context()) as server:
-        assert "starttls" in fault(lambda: read(server.port)).remedy
-
-
 def test_only_the_beginning() -> None:
     """Of a huge mail no more than the beginning travels, and reading marks nothing as read."""
     with ImapServer() as server:
@@ -161,6 +155,15 @@ def test_wrong_password() -> None:
         told = fault(lambda: source(connection).open().__enter__())
         assert f"{HOST}:{server.port} refused" in told.cause
         assert "Login and Password in Admin → Connections → imap_bounces" in told.remedy
+
+
+def test_encryption_is_demanded() -> None:
+    """A server that takes no password in the clear says so, and the fault says what to look at."""
+    hello = (b"* OK [CAPABILITY IMAP4rev1] hi\r\n", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n")
+    with scripted(*hello, b"TAG NO [PRIVACYREQUIRED] encrypt first\r\n", b"* BYE\r\nTAG OK x\r\n") as (port, _):
+        told = fault(lambda: read(port))
+    assert "encrypt first" in told.cause
+    assert "starttls" in told.remedy
 
 
 def test_nobody_listens() -> None:
