@@ -36,7 +36,7 @@ from tests.chaos.worker import SENDER, Orders
 DEADLINE = 60.0
 
 #: Between two looks, in seconds.
-PAUSE = 0.01
+PAUSE = 0.03
 
 
 class Stuck(AssertionError):

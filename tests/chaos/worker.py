@@ -36,7 +36,7 @@ from tests.chaos.strikes import Action, Strike, When
 SENDER = "smtp_default"
 
 #: Between two runs, in seconds.
-PAUSE = 0.02
+PAUSE = 0.1
 
 #: What a run may end with when the world around it breaks.
 EXPECTED = (LeaseLost, SenderFault, sa.exc.DBAPIError, psycopg.OperationalError)
