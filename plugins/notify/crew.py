@@ -1,8 +1,8 @@
 """The sessions of a drain, and the circuit breaker over them.
 
-A session whose connection went is *lost*. Only one lost session at a time connects anew, with one message: where that
-fails and no other session stands, the run is over. So a server that is dead costs one try per run, not one for each
-session and message.
+A session whose connection went is *lost*. Only one lost session at a time connects anew, with one message. Where that
+fails, none does until another session has got a message through; where no session stands any more, the run is over. So
+a server that is dead costs one try per run, not one for each session and message.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Crew:
         self._lost: deque[SessionThread] = deque()
         self._probing: SessionThread | None = None
         self._most = channel.max_connections
+        self._closed: SenderFault | None = None  # why the server let nobody in, and nothing has got through since
         self.fault: SenderFault | None = None  #: why there is no session left
 
     def __len__(self) -> int:
@@ -81,7 +82,7 @@ class Crew:
     def free(self, most: int) -> list[SessionThread]:
         """Take sessions that may be given a message; each must be given one, or come :meth:`back`."""
         taken = [self._idle.popleft() for _ in range(min(most, len(self._idle)))]
-        if len(taken) < most and self._lost and self._probing is None:
+        if len(taken) < most and self._lost and self._probing is None and self._closed is None:
             self._probing = self._lost.popleft()
             taken.append(self._probing)
         return taken
@@ -130,7 +131,10 @@ class Crew:
                 self._retire(member, report.fault)
                 return
         took = report.outcome is not None and report.outcome.verdict is Verdict.ACCEPTED
+        if took:
+            self._closed = None
         (self._idle if report.alive or took else self._lost).append(report.thread)
+        self._look_around()
 
     def _give_up(self) -> None:
         """Do without sessions that do not come back.
@@ -150,11 +154,16 @@ class Crew:
         del self._members[member.thread]
         if member.thread is self._probing:
             self._probing = None
-        if len(self._members) > len(self._lost):
-            self._most = len(self._members)  # to knock again and again is how one gets blacklisted
+        self._closed = fault
+        self._most = max(1, len(self._members))  # to knock again and again is how one gets blacklisted
+        self._look_around()
+        if self.fault is None:
             log.warning("%s: one session less: %s", self._sender, fault.cause)
-        else:
-            self.fault = fault
+
+    def _look_around(self) -> None:
+        """Where nobody is let in and no session stands, there is no sending."""
+        if self._closed and len(self._members) == len(self._lost):
+            self.fault = self._closed
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
