@@ -39,7 +39,9 @@ GOAL_RATIO = 1.2
 GOAL_MB = 50.0
 
 
-# As attempts.release does it, which is made for the few messages that a run has reserved, and not for thousands.
+# As attempts.release does it, which is made for the few messages that a run has reserved, and not for thousands; nor is
+# the trigger that writes the history.
+_WITHOUT_TRIGGERS = sa.text("set local session_replication_role = replica")
 _PUT_BACK = sa.text("""
     with token as (delete from notify.attempts where drain_id = :drain returning message_id)
     update notify.messages m set status = 'queued', attempts = m.attempts - 1 from token where m.id = token.message_id
@@ -50,14 +52,11 @@ def measure(bench: Bench) -> None:
     """Measure all of it."""
     bench.tell(f"hand over {bench.scaled(QUEUED):,} messages, and send {history.SAMPLES:,} before them")
     databases = _prepared(bench)
-    rounds: dict[str, list[list[float]]] = {}
-    for _ in range(bench.repeat):  # one after the other, again and again: whatever else the machine does, all suffer
-        for name in databases:
-            for limit in (-1, LARGE):
-                found = _claim(bench, name, limit)
-                rounds.setdefault(f"{name}{'_limited' * (limit >= 0)}", []).append(found)
-    for name, all_of_them in rounds.items():
-        bench.results.add(SUITE, name, _figure(all_of_them, databases[name.removesuffix("_limited")]))
+    for limit in (-1, LARGE):
+        rounds = [_claim(bench, list(databases), limit) for _ in range(bench.repeat)]
+        for name, rows in databases.items():
+            figure = _figure(name, rows, rounds)
+            bench.results.add(SUITE, f"{name}{'_limited' * (limit >= 0)}", figure)
     _compare(bench)
     _drain(bench, bench.server.url(list(databases)[-1]))
     for name in databases:
@@ -84,53 +83,79 @@ def _prepared(bench: Bench) -> dict[str, int]:
     return sizes
 
 
-def claiming(url: str, claims: int, together: int, limit: int) -> Callable[[], dict[str, Any]]:
-    """A job: claim again and again, each in a transaction of its own, and put everything back."""
-    engine = engine_for(url)
-    with transaction(engine) as connection:
-        drain = drains.start(connection, SENDER, limit, worker="benchmark")
+def claiming(url: str, others: list[str], claims: int, together: int, limit: int) -> Callable[[], dict[str, Any]]:
+    """A job: claim again and again, in one database after the other, and put everything back.
+
+    In turns, because whatever else the machine does then holds all of them up alike.
+    """
+    queues = [_Queue(one, limit) for one in (url, *others)]
 
     def claim_all() -> dict[str, Any]:
-        seconds = []
         for _ in range(claims):
-            with transaction(engine) as connection:
-                began = time.perf_counter()
-                found = attempts.claim(connection, drain, together)
-                seconds.append(time.perf_counter() - began)
-            assert len(found) == together
-        with transaction(engine) as connection:
-            connection.execute(_PUT_BACK, {"drain": drain.id})
-            drains.end(connection, drain, "it was only measured")
-        return {"seconds": seconds}
+            for queue in queues:
+                queue.claim(together)
+        for queue in queues:
+            queue.put_back()
+        return {"seconds": [queue.seconds for queue in queues]}
 
     return claim_all
 
 
-def _claim(bench: Bench, name: str, limit: int) -> list[float]:
+class _Queue:
+    """A database whose queue is claimed from."""
+
+    def __init__(self, url: str, limit: int) -> None:
+        self._engine = engine_for(url)
+        self.seconds: list[float] = []
+        with transaction(self._engine) as connection:
+            self._drain = drains.start(connection, SENDER, limit, worker="benchmark")
+
+    def claim(self, wanted: int) -> None:
+        """Claim, and time it; the commit is not part of it."""
+        with transaction(self._engine) as connection:
+            began = time.perf_counter()
+            found = attempts.claim(connection, self._drain, wanted)
+            self.seconds.append(time.perf_counter() - began)
+        assert len(found) == wanted
+
+    def put_back(self) -> None:
+        """Put back all that was claimed."""
+        with transaction(self._engine) as connection:
+            connection.execute(_WITHOUT_TRIGGERS)
+            connection.execute(_PUT_BACK, {"drain": self._drain.id})
+            drains.end(connection, self._drain, "it was only measured")
+
+
+def _claim(bench: Bench, names: list[str], limit: int) -> dict[str, list[float]]:
     """Claim, put it back, and clean up.
 
-    :returns: milliseconds of each claim
+    :returns: of each database, the milliseconds of each claim
     """
-    url = bench.server.url(name)
+    urls = [bench.server.url(name) for name in names]
     count = min(CLAIMS, bench.scaled(QUEUED) // TOGETHER // 2)
-    (report,) = run("benchmarks.claim:claiming", url=url, claims=count, together=TOGETHER, limit=limit).reports
-    found = [seconds * 1000 for seconds in report["done"]["seconds"]]
-    what = "no limit" if limit < 0 else "a limit"
-    bench.tell(f"claim {TOGETHER}, history {name}, {what}: {statistics.median(found):.2f} ms")
-    vacuum(url)
-    engine_for(url).dispose()
+    arguments: dict[str, Any] = {"claims": count, "together": TOGETHER, "limit": limit}
+    (report,) = run("benchmarks.claim:claiming", url=urls[0], others=urls[1:], **arguments).reports
+    found = {
+        name: [1000 * one for one in seconds] for name, seconds in zip(names, report["done"]["seconds"], strict=True)
+    }
+    told = ", ".join(f"history {name} {statistics.median(found[name]):.2f} ms" for name in names)
+    bench.tell(f"claim {TOGETHER}, {'no limit' if limit < 0 else 'a limit'}: {told}")
+    for url in urls:
+        vacuum(url)
+        engine_for(url).dispose()
     return found
 
 
-def _figure(rounds: list[list[float]], rows: int) -> dict[str, Any]:
-    best = min(rounds, key=statistics.median)
+def _figure(name: str, rows: int, rounds: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """What there is to say of a database: of the same round for all of them, or they could not be compared."""
+    best = min(rounds, key=lambda found: sum(map(statistics.median, found.values())))[name]
     return {
         "rows": rows,
         "claims": len(best),
         "messages_of_each": TOGETHER,
         "median_ms": round(statistics.median(best), 3),
         "p95_ms": round(statistics.quantiles(best, n=20)[-1], 3),
-        "all_medians_ms": [round(statistics.median(one), 3) for one in rounds],
+        "all_medians_ms": [round(statistics.median(found[name]), 3) for found in rounds],
     }
 
 
