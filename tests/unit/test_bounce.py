@@ -199,6 +199,15 @@ def test_nothing_dangerous_gets_out() -> None:
     assert found.recipients[0].words == "550 [31mred backwards 31m ���"
 
 
+@pytest.mark.parametrize(
+    "word", ["=?ż?q?a?=", "=?utf-99?q?a?=", "=?utf-8?b?////?=", "=?utf-16?b?AA==?=", "=?idna?q?=2E?="]
+)
+def test_broken_encoded_words(word: str) -> None:
+    """An encoded word that cannot be decoded spoils nothing but itself."""
+    (recipient,) = one("Final-Recipient: rfc822; a@b.example", f"Diagnostic-Code: smtp; 550 5.1.1 {word}").recipients
+    assert (recipient.status, recipient.code) == ("5.1.1", 550)
+
+
 def test_named_twice() -> None:
     """A recipient who is named twice has failed if either says so."""
     delivered = ("Final-Recipient: rfc822; A@b.example", "Action: delivered", "Status: 2.0.0", "")
