@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 
@@ -29,6 +29,7 @@ _END = b"\r\n.\r\n"
 _OK = b"250 2.0.0 ok\r\n"
 _TAKEN = b"250 2.0.0 taken\r\n"
 _NO_ENVELOPE = b"503 5.5.1 MAIL and RCPT first\r\n"
+_UNKNOWN = b"500 5.5.2 unknown\r\n"
 _ANSWERS = {
     b"MAIL": _OK,
     b"RCPT": _OK,
@@ -78,6 +79,8 @@ class Client:
     :param chunk: bytes of a chunk (BDAT) that have not come; -1 outside of one
     :param last: whether that chunk is the message's last
     :param addressed: whether there was a recipient
+    :param of_a_message: whether what is answered next is waited for in the middle of a message
+    :param leaving: whether it said goodbye, or is gone
     """
 
     socket: socket.socket
@@ -86,8 +89,8 @@ class Client:
     chunk: int = -1
     last: bool = False
     addressed: bool = False
-    of_a_message: bool = field(default=False)
-    leaving: bool = field(default=False)
+    of_a_message: bool = False
+    leaving: bool = False
 
 
 class Sink:
@@ -244,23 +247,25 @@ class Sink:
         line, rest = came[:end], came[end + 1 :]
         verb = line[:4].upper()
         client.of_a_message = client.of_a_message or verb in _OF_A_MESSAGE
-        if verb == b"RCPT":
-            client.addressed = True
-        elif verb == b"DATA":
-            if not client.addressed:
-                return rest, _NO_ENVELOPE
+        if verb == b"BDAT":
+            return self._begin_chunk(client, line, rest)
+        return rest, self._obey(client, verb)
+
+    def _begin_chunk(self, client: Client, line: bytes, came: bytes) -> tuple[bytes, bytes]:
+        words = line.split()
+        client.chunk, client.last = int(words[1]), len(words) > 2
+        return (came, b"") if client.chunk else self._take_chunk(client, came)
+
+    def _obey(self, client: Client, verb: bytes) -> bytes:
+        if verb == b"DATA" and not client.addressed:
+            return _NO_ENVELOPE
+        if verb == b"DATA":
             client.tail = b"\r\n"  # a message may be empty
-        elif verb == b"BDAT":
-            words = line.split()
-            client.chunk, client.last = int(words[1]), len(words) > 2
-            return (rest, b"") if client.chunk else self._take_chunk(client, rest)
-        elif verb in {b"EHLO", b"RSET"}:
-            client.addressed = False
-            if verb == b"EHLO":
-                return rest, self._greeting
         elif verb == b"QUIT":
             client.leaving = True
-        return rest, _ANSWERS.get(verb, b"500 5.5.2 unknown\r\n")
+        elif verb in {b"EHLO", b"RSET", b"RCPT"}:
+            client.addressed = verb == b"RCPT"
+        return self._greeting if verb == b"EHLO" else _ANSWERS.get(verb, _UNKNOWN)
 
 
 def main() -> None:

@@ -88,12 +88,13 @@ def test_commands_together_are_one_round_trip(server: Receiver, wire: Wire) -> N
     assert (counted(server)["messages"], counted(server)["round_trips"]) == (1, 1)
 
 
-@pytest.mark.parametrize("command", [b"BDAT 8 LAST\r\nRSET\r\n\r\n", b"DATA\r\n"])
+@pytest.mark.parametrize("command", [b"BDAT 8 LAST\r\nQUIT\r\n\r\n", b"DATA\r\n"])
 def test_content_without_an_envelope_is_refused(server: Receiver, wire: Wire, command: bytes) -> None:
-    """A chunk before any recipient is refused, and read to its end; nothing was taken."""
+    """A chunk before any recipient is refused, and read to its end; a message's envelope is that message's alone."""
     assert wire.ask(command, b"first\r\n").startswith(b"503")
-    assert wire.ask(b"NOOP\r\n", b"ok\r\n").startswith(b"250")
-    assert counted(server)["messages"] == 0
+    assert wire.ask(ENVELOPE + b"BDAT 2 LAST\r\n\r\n", b"taken\r\n").count(b"250") == 3
+    assert wire.ask(command, b"first\r\n").startswith(b"503")
+    assert counted(server)["messages"] == 1
 
 
 def test_answers_leave_after_the_delay() -> None:
