@@ -177,6 +177,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, hand_over_settings: HandOverSettings)
 def test_a_run_tells_its_numbers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """What a run did is its XCom, and one line of its log."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr("notify.witness.require_original", lambda _engine: None)
     result = RemindResult(
         looked_at=3, exceeded=2, closed={"done": 2, "stage_changed": 1}, stopped="nothing more is due"
     )
@@ -191,6 +192,7 @@ def test_a_run_tells_its_numbers(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 @pytest.mark.usefixtures("stack")
 def test_a_run_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A run in which somebody could not be told fails its task, and may be tried again."""
+    monkeypatch.setattr("notify.witness.require_original", lambda _engine: None)
 
     def fail(_run: object) -> RemindResult:
         raise RemindingFailed("Nobody could be told of 1 deadline.")

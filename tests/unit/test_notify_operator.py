@@ -177,6 +177,7 @@ def test_other_errors_may_be_retried(monkeypatch: pytest.MonkeyPatch, caplog: py
 def mergers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the operator runs; there is neither a database nor any Variable here."""
     made: list[Any] = []
+    monkeypatch.setattr("notify.witness.require_original", lambda _engine: None)
 
     class Merger(SimpleNamespace):
         outcome: Any = MergeResult(
