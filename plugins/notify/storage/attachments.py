@@ -155,6 +155,11 @@ def drop_unused(connection: Connection, digests: Sequence[bytes]) -> int:
     return dropped
 
 
+def doomed(connection: Connection) -> list[bytes]:
+    """Files that lie in object storage, and that no message needed when somebody last looked."""
+    return list(connection.scalars(sa.select(attachments.c.sha256).where(attachments.c.doomed_at.is_not(None))))
+
+
 def drop_doomed(connection: Connection, digests: Sequence[bytes]) -> tuple[int, int]:
     """Delete doomed files from object storage, and then their rows. Who attaches one meanwhile waits.
 

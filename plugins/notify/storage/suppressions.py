@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,16 @@ _ADD = sa.text("""
 _FORGIVE = sa.text("update notify.bounces set counts = false where address = :address and counts")
 
 
+# As above, what lasts longer wins.
+_HIDE = sa.text("""
+    with gone as (delete from notify.suppressions where address = :address returning source, created_at, expires_at)
+    insert into notify.suppressions as s (address, reason, source, created_at, expires_at)
+    select :hashed, 'of a person who was erased', source, created_at, expires_at from gone
+    on conflict (address) do update set expires_at = excluded.expires_at
+    where s.expires_at < coalesce(excluded.expires_at, 'infinity')
+""")
+
+
 class Source(StrEnum):
     """What put an address on the list; the values stand in the database."""
 
@@ -39,7 +50,7 @@ class Source(StrEnum):
 class Suppression:
     """An address on the list.
 
-    :param address: in lower case
+    :param address: in lower case; its hash, where the person was erased
     :param source: what put it there, a :class:`Source`
     :param expires_at: until then; None is for good
     :param expired: whether that is past, by the database's clock; then it counts no more
@@ -55,11 +66,21 @@ class Suppression:
 
 def among(connection: Connection, addresses: Iterable[str]) -> dict[str, str]:
     """Which of these get nothing at this moment: the reason, by the address in lower case."""
-    wanted = sa.literal([address.lower() for address in addresses], ARRAY(sa.Text))
+    known = _keys(addresses)
     query = sa.select(suppressions.c.address, suppressions.c.reason).where(
-        suppressions.c.address == sa.any_(wanted), ~_expired()
+        suppressions.c.address == sa.any_(sa.literal(list(known), ARRAY(sa.Text))), ~_expired()
     )
-    return {row.address: row.reason for row in connection.execute(query)}
+    return {known[row.address]: row.reason for row in connection.execute(query)}
+
+
+def _keys(addresses: Iterable[str]) -> dict[str, str]:
+    """Under what an address may stand on the list, itself and its hash; each with the address in lower case."""
+    lower = {address.lower() for address in addresses}
+    return {address: address for address in lower} | {_hashed(address): address for address in lower}
+
+
+def _hashed(address: str) -> str:
+    return f"sha256:{sha256(address.encode()).hexdigest()}"
 
 
 def _expired() -> sa.ColumnElement[bool]:
@@ -90,15 +111,25 @@ def lift(connection: Connection, address: str) -> bool:
     :returns: whether it stood there
     """
     connection.execute(_FORGIVE, {"address": address.lower()})
-    gone = sa.delete(suppressions).where(suppressions.c.address == address.lower())
-    return connection.scalar(gone.returning(suppressions.c.address)) is not None
+    either = sa.any_(sa.literal(list(_keys([address])), ARRAY(sa.Text)))
+    return connection.execute(sa.delete(suppressions).where(suppressions.c.address == either)).rowcount > 0
+
+
+def hide(connection: Connection, address: str) -> bool:
+    """Let an address stand on the list as its hash alone, for somebody who was erased.
+
+    :returns: whether it stood there
+    """
+    values = {"address": address.lower(), "hashed": _hashed(address.lower())}
+    return connection.execute(_HIDE, values).rowcount > 0
 
 
 def find(connection: Connection, addresses: Iterable[str]) -> dict[str, Suppression]:
     """What stands on the list of these at this moment, by the address in lower case."""
-    wanted = sa.literal([address.lower() for address in addresses], ARRAY(sa.Text))
-    query = _all().where(suppressions.c.address == sa.any_(wanted), ~_expired())
-    return {row.address: _suppression(row) for row in connection.execute(query)}
+    known = _keys(addresses)
+    wanted = sa.any_(sa.literal(list(known), ARRAY(sa.Text)))
+    query = _all().where(suppressions.c.address == wanted, ~_expired())
+    return {known[row.address]: _suppression(row) for row in connection.execute(query)}
 
 
 def newest(connection: Connection, limit: int, *, source: Source | None = None) -> list[Suppression]:

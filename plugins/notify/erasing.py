@@ -1,0 +1,118 @@
+"""Erasing a person: what is theirs alone loses its content, what others have as well loses the person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import Connection, Engine
+
+from notify.domain.address import Address
+from notify.domain.erasure import Erased
+from notify.rendering.rewriting import rewrite_body, rewrite_headers
+from notify.storage import attachments, erasure, schema
+from notify.storage.engine import set_actor
+
+
+@dataclass(slots=True)
+class ErasureResult:
+    """What was found of a person, and what became of it.
+
+    :param logins: of how many people
+    :param addresses: theirs alone, former ones among them
+    :param people: records that were removed, with groups, preferences and reminders
+    :param cancelled: messages that would still have been sent to them alone
+    :param messages: those to them alone, without content now
+    :param shared: those to others as well, without them now
+    :param notifications: that tell no longer whose they were
+    :param files: attachments that nobody else got
+    :param suppressions: that are kept as a hash
+    :param bodies: of others, in which an address was replaced
+    :param headers: likewise
+    :param texts: rows of any table, likewise
+    :param left: rows in which an address still stands, by table and column
+    """
+
+    logins: int = 0
+    addresses: int = 0
+    people: int = 0
+    cancelled: int = 0
+    messages: int = 0
+    shared: int = 0
+    notifications: int = 0
+    files: int = 0
+    suppressions: int = 0
+    bodies: int = 0
+    headers: int = 0
+    texts: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+
+
+def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "erase") -> ErasureResult:
+    """Erase a person from the outbox.
+
+    :param who: an address or a login
+    :param dry_run: only find out what it would do
+    :param actor: who asks for it, for the history
+    :raises ConfigurationError: it cannot be said who is meant
+    :raises TransitionError: a message to the person is being sent at this moment
+    """
+    with engine.connect() as connection:
+        with connection.begin() as transaction:
+            set_actor(connection, actor)
+            schema.require(connection)
+            erased = erasure.find(connection, who)
+            result = _erase(connection, erased)
+            if dry_run:
+                transaction.rollback()
+                return result
+        with connection.begin():
+            attachments.drop_doomed(connection, attachments.doomed(connection))
+            result.left = erasure.left(connection, erased)
+    return result
+
+
+def _erase(connection: Connection, erased: Erased) -> ErasureResult:
+    result = ErasureResult(logins=len(erased.logins), addresses=len(erased.addresses))
+    written = erasure.spellings(connection, erased)
+    bodies = erasure.mentioning_bodies(connection, erased, written)
+    theirs = erasure.messages(connection, erased)
+    result.messages, result.shared = len(theirs.alone), len(theirs.shared)
+    contents = erasure.contents(connection, erased, theirs)
+    result.cancelled = erasure.cancel(connection, theirs.alone)
+    result.files = erasure.empty(connection, erased, theirs)
+    result.notifications = erasure.notifications(connection, erased)
+    erasure.drop_contents(connection, contents)
+    result.people = erasure.person(connection, erased)
+    erasure.traces_of_logins(connection, erased)
+    result.suppressions = erasure.suppress_hashed(connection, erased)
+    result.bodies = sum(_clean_body(connection, erased, number) for number in bodies)
+    result.headers = sum(
+        _clean_headers(connection, erased, number)
+        for number in erasure.mentioning_headers(connection, erased, theirs.shared)
+    )
+    result.texts = erasure.clean_values(connection, erased) + erasure.clean_texts(connection, erased)
+    return result
+
+
+def _clean_body(connection: Connection, erased: Erased, number: int) -> bool:
+    found = erasure.text(connection, number)
+    if found is None:
+        return False
+    body = rewrite_body(found.fields, found.body, erased.clean)
+    if body != found.body:
+        erasure.set_text(connection, number, body)
+    return body != found.body
+
+
+def _clean_headers(connection: Connection, erased: Erased, number: int) -> bool:
+    found = erasure.headed(connection, number)
+    to, cc = _named(found.recipients, "to"), _named(found.recipients, "cc")
+    headers = rewrite_headers(found.headers, to, cc, erased.clean)
+    if headers != found.headers:
+        erasure.set_headers(connection, number, headers)
+    return headers != found.headers
+
+
+def _named(recipients: Iterable[tuple[str, str, str]], role: str) -> list[Address]:
+    return [Address(mailbox, name) for its, mailbox, name in recipients if its == role]
