@@ -428,6 +428,21 @@ def test_an_attempt_of_the_last_hour_is_kept(room: Newsroom, give: Callable[...,
     assert clean(room.engine).messages == 1
 
 
+def test_a_digest_may_outlive_one_of_its_events(room: Newsroom) -> None:
+    """Of a digest's two events one goes, and the other, which is told to somebody else as well, stays: still even."""
+    room.publish("bob", occurred_at=LONG_AGO)
+    second = room.publish("bob; x@example.org", occurred_at=LONG_AGO)
+    room.merge()
+    with room.engine.begin() as connection:
+        outbox.hold(connection, room.rows("select min(id) from notify.messages")[0])
+    drain(room.engine)
+    age(room.engine, 731)
+    assert clean(room.engine).events == 1
+    assert room.rows("select id from notify.events") == [second.event_id]
+    assert room.rows("select home from notify.notifications order by id") == ["digest", "mail"]
+    assert room.balance().even, room.balance().wrong
+
+
 def test_an_event_with_many_recipients_goes_in_parts(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event for more people than a batch may remove loses a batch of them at a time."""
     monkeypatch.setattr(keeping, "SIZE", 3)
@@ -487,7 +502,7 @@ def test_what_others_use_is_passed_by(room: Newsroom, give: Callable[..., int]) 
         outbox.resend(connection, number)
         connection.execute(sa.text("select from notify.events for update"))
         result = clean(room.engine)
-        assert (result.events, result.messages, result.bodies) == (0, 0, 1)
+        assert (result.events, result.messages, result.bodies, result.put_off) == (0, 0, 1, 0)
     assert bodies(room) == [number]
     drain(room.engine)
 
