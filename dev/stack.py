@@ -30,7 +30,7 @@ from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment, shell_li
 from dev.standalone import Standalone
 
 #: What the stack waits for before it says that it is ready.
-OUR_DAGS = ("SendMessage", "Notifications", "UserNotifications", "Reminders")
+OUR_DAGS = ("SendMessage", "Notifications", "UserNotifications", "Reminders", "DeliveryReports", "Housekeeping")
 
 POOLS = (
     {

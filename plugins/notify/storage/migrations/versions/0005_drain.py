@@ -43,11 +43,19 @@ alter table notify.messages add constraint messages_idempotency_key_idempotency_
 """
 
 
+# PostgreSQL expects a transition table to be small, and compares each of its rows with each of the other's: a thousand
+# messages that moved at once took 0.3 s (PostgreSQL 18, 2026-11).
+LINEAR = "alter function notify.record_message_events() set enable_nestloop = off"
+QUADRATIC = "alter function notify.record_message_events() reset enable_nestloop"
+
+
 def upgrade() -> None:
     op.execute(REQUIRE_LEASE)
     op.execute(UP)
+    op.execute(LINEAR)
 
 
 def downgrade() -> None:
+    op.execute(QUADRATIC)
     op.execute(DOWN)
     op.execute("drop function notify.require_lease(boolean)")
