@@ -27,5 +27,5 @@ def scenario_of(mutant: str) -> tuple[Scenario, str]:
     :returns: the scenario with the mutant in it, and how the judge begins what it says of it
     """
     name, begins = FOUND_BY[mutant]
-    scenario = _ALL[name].with_settings(mutant=mutant, deadline=30.0)
+    scenario = _ALL[name].with_settings(mutant=mutant, deadline=30.0, once_every=1 if begins == "twice" else 3)
     return scenario.named(f"mutant-{mutant}"), begins

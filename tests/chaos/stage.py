@@ -49,6 +49,7 @@ class Settings:
 
     :param sessions: of each worker
     :param blows: how many workers are struck, one after another
+    :param once_every: of so many messages one may be sent at most once
     :param limit: messages per window, -1 is none
     :param lease: seconds
     :param delay: seconds before the SMTP server answers a message
@@ -62,6 +63,7 @@ class Settings:
     sessions: int = 4
     messages: int = 24
     blows: int = 3
+    once_every: int = 3
     limit: int = -1
     window: float = 3600.0
     lease: float = 0.7
@@ -182,11 +184,11 @@ class Stage:
     # --- Messages ----------------------------------------------------------------------------------------------------
 
     def hand_over(self, count: int) -> None:
-        """Hand messages over; every third may be sent at most once."""
+        """Hand messages over."""
         with self.engine.begin() as connection:
             for _ in range(count):
                 number = len(self.handed)
-                once = number % 3 == 2
+                once = number % self.settings.once_every == self.settings.once_every - 1
                 recipients = tuple(f"r{one}@example.com" for one in range(self.chance.randint(1, 3)))
                 fields = {
                     "recipient": list(recipients),
