@@ -35,7 +35,7 @@ from notify.sessions import Report, SessionThread, Task
 from notify.storage import attempts, drains, identity, schema, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.drains import AtWork
-from notify.storage.engine import set_actor
+from notify.storage.engine import give_up_idle_transactions, set_actor
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +173,7 @@ class _Run:
         self.reserved_at = self.started
         self.given = 0  # since then
         self.settlements: list[Settlement] = []
+        self.broken_off: list[Claimed] | None = None  # of a turn of which nobody knows whether it was taken
         self.exhausted = False
         self.stopped = ""
         self.progress = Progress(log)
@@ -294,6 +295,7 @@ class _Run:
             begun = attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
+            self.broken_off = claimed
             raise
         if Unsendable.LATE in begun:
             self._release_expired()
@@ -347,6 +349,8 @@ class _Run:
             connection.detach()  # it bears the run's name, so nobody else may get it from the pool
             with connection.begin():
                 set_actor(connection, self.actor, for_session=True)
+                # A process that is frozen in a transaction would keep its locks, and everybody else waiting.
+                give_up_idle_transactions(connection, self.plan.lease)
         return connection
 
     # --- The books ---------------------------------------------------------------------------------------------------
@@ -398,6 +402,10 @@ class _Run:
             self._collect()
             self._renew()
         with self._transaction() as connection:
+            drains.keep(connection, self.drain)
+            if self.broken_off is not None:
+                self.settlements = attempts.unsettled(connection, self.drain, self.settlements)
+                attempts.unbegin(connection, self.drain, self.broken_off)
             attempts.turn(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)

@@ -163,7 +163,7 @@ def run(environment: Environment, name: str, context: Mapping[str, Any]) -> str:
     """
     try:
         return "".join(_limited(environment.get_template(name).generate({**context, "range": Steps()})))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a template may raise anything; all of it becomes a TemplateError
         # A chained error is in the log as well, with its own words.
         raise _explain(error, environment.root, name) from (error if _speaks_of_template(error) else None)
 

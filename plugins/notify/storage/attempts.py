@@ -7,14 +7,16 @@ expected state, it does not touch, and says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
+from psycopg.rows import TupleRow
 from sqlalchemy.engine import Connection
 
 from notify.domain.conclusion import Conclusion, Tried, conclude
@@ -271,18 +273,29 @@ def turn(
         "settled": json.dumps([_ended(settlement) for settlement in settlements]),
         "heard": json.dumps([heard for settlement in settlements for heard in _heard(settlement)]),
     }
-    try:
-        found = connection.exec_driver_sql(_TURN, values).all()
-    except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _LEASE_LOST:
-            raise LeaseLost from None
-        raise
+    found = _ask(connection, values)
     if not claimed:
         return []
     rows = {row[0]: _Row(*row) for row in found}
     with_files = [row.id for row in rows.values() if row.boundary is not None]
     files = attachments.of_messages(connection, with_files) if with_files else {}
     return [_begun(rows[one.attempt_id], files, lease) for one in claimed]
+
+
+def _ask(connection: Connection, values: dict[str, Any]) -> list[TupleRow]:
+    """Take the turn, straight from the driver: SQLAlchemy would look at each of its columns anew, every time."""
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        return driver.execute(_TURN, values).fetchall()
+    except psycopg.Error as error:
+        if error.sqlstate == _LEASE_LOST:
+            raise LeaseLost from None
+        if driver.closed:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=connection.invalidated
+        ) from error
 
 
 class _Row(NamedTuple):
@@ -383,6 +396,24 @@ def release(connection: Connection, drain_id: UUID, reason: str) -> int:
     :returns: how many
     """
     return connection.execute(_RELEASE, {"drain": drain_id, "reason": reason}).rowcount
+
+
+_OPEN = sa.text("select id from notify.attempts where drain_id = :drain and begun_at is not null and ended_at is null")
+_UNBEGIN = sa.text("""
+    update notify.attempts set begun_at = null
+    where id = any(cast(:attempts as bigint[])) and drain_id = :drain and ended_at is null
+""")
+
+
+def unsettled(connection: Connection, drain: Drain, settlements: Iterable[Settlement]) -> list[Settlement]:
+    """Those that are still to be recorded, after a turn whose answer was lost."""
+    open_ones = set(connection.scalars(_OPEN, {"drain": drain.id}))
+    return [settlement for settlement in settlements if settlement.claimed.attempt_id in open_ones]
+
+
+def unbegin(connection: Connection, drain: Drain, claimed: Iterable[Claimed]) -> None:
+    """Take back that these were about to be sent: the turn's answer was lost, and no session was given them."""
+    connection.execute(_UNBEGIN, {"drain": drain.id, "attempts": [one.attempt_id for one in claimed]})
 
 
 _RELEASE_EXPIRED = sa.text("""

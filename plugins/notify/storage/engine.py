@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -32,6 +33,15 @@ def normal_url(url: str | URL) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
+#: A server that is gone without a word is given up within a minute and a half; the system's own patience is two hours.
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+
+
 @lru_cache(maxsize=8)
 def engine_for(url: str | URL) -> Engine:
     """An engine for the outbox database, one per URL and process."""
@@ -42,7 +52,7 @@ def engine_for(url: str | URL) -> Engine:
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text must not carry addresses and bodies into a log
-        connect_args={"application_name": "notify", "connect_timeout": 10, "options": "-c timezone=UTC"},
+        connect_args={"application_name": "notify", "connect_timeout": 10, "options": "-c timezone=UTC", **_KEEPALIVE},
     )
 
 
@@ -58,3 +68,9 @@ def transaction(engine: Engine, *, actor: str | None = None) -> Iterator[Connect
 def set_actor(connection: Connection, actor: str, *, for_session: bool = False) -> None:
     """Tell the history who acts, until the transaction ends, or the connection."""
     connection.execute(sa.select(sa.func.set_config("notify.actor", actor, not for_session)))
+
+
+def give_up_idle_transactions(connection: Connection, after: timedelta) -> None:
+    """Have the server end this session if a transaction of it stands still for so long; until the connection ends."""
+    milliseconds = str(max(1, round(after.total_seconds() * 1000)))
+    connection.execute(sa.select(sa.func.set_config("idle_in_transaction_session_timeout", milliseconds, False)))
