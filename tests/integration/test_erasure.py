@@ -118,6 +118,7 @@ def everything(room: Newsroom, give: Callable[..., int]) -> None:
     give("bob; carl", one_mail=True, bcc=ANNA, html=True, message=f"<p>{POLISH}<a href='mailto:{ANNA}'>Anna</a></p>")
     give("bob@example.com", subject=f"{POLISH[:40]} {ANNA}", message=f"Anna is {ANNA.upper()}.", reply_to=ANNA)
     give("bob@example.com", message="x" * 70 + f" {ANNA} and more of it, so that the line is long: ż")
+    give("bob@example.com", subject="b", message=f"{POLISH} {ANNA} {POLISH}", add_template=False)
     drain(room.engine)
     give("anna; bob", one_mail=True, message=f"To be sent. {ANNA}")
     give("anna", send_after="P1D")
@@ -158,6 +159,8 @@ def test_nothing_is_left(room: Newsroom, give: Callable[..., int]) -> None:
     """After an erasure no column of any table, and no mail, holds address, name or phone; the balance is even."""
     everything(room, give)
     assert len({place.split(":")[0] for place in found(room.engine, ANNA) if "mail" not in place}) > 15
+    encoded = "select count(*) from notify.messages where strpos(encode(headers, 'escape'), 'Encoding: base64') > 0"
+    assert room.rows(encoded) == [1]
     result = erase(room.engine, ANNA)
     assert found(room.engine, ANNA, "anna żółć", "+48123456789", "dear anna") == []
     assert result.left == {}
@@ -183,6 +186,18 @@ def test_erased_by_login_is_the_same(room: Newsroom, give: Callable[..., int]) -
     result = erase(room.engine, "anna")
     assert (result.logins, result.addresses, result.messages) == (1, 2, 2)
     assert found(room.engine, ANNA, "new@example.com") == []
+
+
+def test_an_outside_address(room: Newsroom, give: Callable[..., int]) -> None:
+    """Somebody who is no person of ours, and has got mails and notifications, is erased as well."""
+    room.publish("x@example.org; bob", word="out")
+    give("x@example.org", message="To x")
+    drain(room.engine)
+    result = erase(room.engine, "X@example.org")
+    assert (result.logins, result.messages, result.notifications) == (0, 2, 1)
+    assert found(room.engine, "x@example.org") == []
+    assert room.balance().even
+    assert "out" in room.mails("bob")[0].text
 
 
 def test_others_lose_nothing(room: Newsroom, give: Callable[..., int]) -> None:
@@ -218,6 +233,8 @@ def test_nothing_more_is_sent(room: Newsroom, give: Callable[..., int]) -> None:
     ]
     assert room.rows("select 1 from notify.deferred d where login <> 'carl'") == []
     assert all("erased" not in str(mail.recipients) for mail in drain(room.engine))
+    # Nor is anybody told that mails to the person came back.
+    assert set(room.rows("select notice, counts, words from notify.bounces")) == {("none", False, "")}
     with room.engine.begin() as connection, pytest.raises(TransitionError, match="erased"):
         outbox.resend(connection, queued[1])
 

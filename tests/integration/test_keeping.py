@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ from notify import set_deadline, set_reminder
 from notify.channels.memory import MemoryChannel, SentMail
 from notify.domain.keeping import Keep
 from notify.drain import Drainer
-from notify.exceptions import TransitionError
+from notify.exceptions import ConfigurationError, TransitionError
 from notify.handover import hand_over
 from notify.housekeeping import Housekeeper, HousekeepingResult
+from notify.operators import HousekeepingOperator
 from notify.settings import HandOverSettings
 from notify.storage import attachments, keeping, outbox, suppressions
 from notify.storage.engine import set_actor
@@ -189,7 +191,7 @@ def test_what_is_put_aside_keeps_its_text(room: Newsroom) -> None:
     """A notification that waits, for however long, becomes the mail that it was."""
     room.publish("bob", word="remember", occurred_at=LONG_AGO)
     age(room.engine, 4000)
-    clean(room.engine)
+    assert clean(room.engine).put_off == 0
     room.merge()
     assert "remember" in room.mails("bob")[0].text
     assert room.balance().even
@@ -546,6 +548,29 @@ def test_stopped(room: Newsroom, give: Callable[..., int]) -> None:
     assert "budget" in clean(room.engine, budget=timedelta(0)).stopped
     assert bodies(room)
     assert clean(room.engine).summary.startswith("removed 1 bodies; nothing more is due; ")
+
+
+def test_the_task(
+    room: Newsroom, give: Callable[..., int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The task reads the times from the Variables, and its XCom and log tell what it removed."""
+    url = room.engine.url
+    described = {"conn_type": "postgres", "login": "postgres", "schema": url.database, "host": url.query["host"]}
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KEEP_BODIES", "P2D")
+    give()
+    drain(room.engine)
+    age(room.engine, 3)
+    task = HousekeepingOperator(task_id="Housekeeping")
+    with caplog.at_level("INFO"):
+        answer = task.execute({})
+    assert (answer["bodies"], answer["messages"], answer["stopped"]) == (1, 0, "nothing more is due")
+    assert "removed 1 bodies; nothing more is due" in caplog.text
+    task.on_kill()
+    assert "politely" in task.execute({})["stopped"]
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KEEP_ROWS", "forever")
+    with pytest.raises(ConfigurationError, match="notify_keep_rows"):
+        task.execute({})
 
 
 # --- Plans -----------------------------------------------------------------------------------------------------------

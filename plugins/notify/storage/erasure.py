@@ -295,13 +295,6 @@ def person(connection: Connection, erased: Erased) -> int:
     return removed
 
 
-_STEPS = sa.text("""
-    update notify.deadline_steps set recipients = array(
-        select coalesce(n.instead, r.one) from unnest(recipients) with ordinality as r (one, place)
-        left join unnest(cast(:logins as text[]), cast(:pseudonyms as text[])) as n (was, instead) on n.was = r.one
-        order by r.place)
-    where recipients && cast(:logins as text[])
-""")
 _BOUNCES = sa.text("""
     update notify.bounces b
     set address = n.instead, words = '', counts = false, notice = case notice when 'due' then 'none' else notice end
@@ -321,7 +314,7 @@ _LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"), ("d
 def traces_of_logins(connection: Connection, erased: Erased) -> None:
     """Let stand-ins take the place of logins where the history names them."""
     values = _names(erased)
-    for statement in (_STEPS, _BOUNCES, _SENTENCE):
+    for statement in (_BOUNCES, _SENTENCE):
         connection.execute(statement, values)
     for table, name in _LOGINS:
         column = metadata.tables[f"notify.{table}"].c[name]
