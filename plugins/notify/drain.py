@@ -253,8 +253,9 @@ class _Run:
                 return
 
     def _collect(self) -> None:
-        """Wait for reports, and note them; wake in time to renew the lease."""
-        for report in self.crew.wait(self.plan.lease.total_seconds() / 3):
+        """Wait for reports, if any are to come, and note them; wake in time to renew the lease."""
+        patience = self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0
+        for report in self.crew.wait(patience):
             self._note(self._settlement(report))
 
     def _may_go_on(self) -> bool:
@@ -297,10 +298,10 @@ class _Run:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             self.broken_off = claimed
             raise
-        if Unsendable.LATE in begun:
-            self._release_expired()
         for thread, one, what in zip(threads, claimed, begun, strict=True):
             self._give(thread, one, what)
+        if Unsendable.LATE in begun:
+            self._release_expired()
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
     def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:

@@ -154,8 +154,8 @@ class SchemaTooNew(SchemaError):
 # --- Sending ---------------------------------------------------------------------------------------------------------
 
 
-class SenderFault(NotifyError):
-    """The sender cannot send at all: no message is at fault and none is charged.
+class ServerFault(NotifyError):
+    """A server does not do its work for us.
 
     :param cause: what happened, in one sentence
     :param remedy: what the admin should do
@@ -165,6 +165,10 @@ class SenderFault(NotifyError):
         self.cause = cause
         self.remedy = remedy
         super().__init__(f"{cause} What to do: {remedy}")
+
+
+class SenderFault(ServerFault):
+    """The sender cannot send at all: no message is at fault and none is charged."""
 
 
 class TransitionError(NotifyError):
@@ -197,17 +201,8 @@ class UnreadableMail(NotifyError):
     """A mail says that it is a delivery report, and cannot be read as one."""
 
 
-class MailboxFault(NotifyError):
-    """The mailbox for delivery reports cannot be read.
-
-    :param cause: what happened, in one sentence
-    :param remedy: what the admin should do
-    """
-
-    def __init__(self, cause: str, remedy: str) -> None:
-        self.cause = cause
-        self.remedy = remedy
-        super().__init__(f"{cause} What to do: {remedy}")
+class MailboxFault(ServerFault):
+    """The mailbox for delivery reports cannot be read."""
 
 
 # --- Events and deadlines --------------------------------------------------------------------------------------------

@@ -372,9 +372,6 @@ def storms(kills: int) -> list[Scenario]:
 
 # --- Programmes ------------------------------------------------------------------------------------------------------
 
-#: Scenarios that do not pass yet, and why.
-KNOWN: dict[str, str] = {}
-
 #: What a short run picks of the long lists.
 _PICKED = {
     "terminate-at-begin",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.catalogue import KNOWN, Scenario
+from tests.chaos.catalogue import Scenario
 from tests.chaos.judge import Verdict
 
 #: What is added up.
@@ -72,11 +72,6 @@ class Row:
         self.faults += verdict.faults
 
     @property
-    def known(self) -> str:
-        """Why it does not pass yet, if that is known."""
-        return KNOWN.get(self.scenario, "")
-
-    @property
     def passed(self) -> bool:
         """Whether the promise was kept, every time."""
         return bool(self.played) and not self.faults
@@ -113,8 +108,8 @@ class Table:
 
     @property
     def failed(self) -> list[Row]:
-        """Where the promise was not kept, what is known aside."""
-        return [row for row in self.rows.values() if not row.passed and not row.known]
+        """Where the promise was not kept."""
+        return [row for row in self.rows.values() if not row.passed]
 
     @property
     def kept(self) -> bool:
@@ -131,9 +126,8 @@ class Table:
             f"{total.uncertain:,} uncertain, {total.stalls} leases lost to a busy machine."
         )
         seen = f"{sum(self.mutants.values())} of {len(self.mutants)} mutants seen."
-        known = [f"Not yet: {row.scenario}: {row.known}." for row in self.rows.values() if row.known and not row.passed]
         failed = [f"FAILED: {row.scenario}: {'; '.join(row.faults[:3])}" for row in self.failed]
-        return "\n".join([text, seen, *known, *failed])
+        return "\n".join([text, seen, *failed])
 
     @staticmethod
     def total(rows: Iterable[Row], name: str = _ALL) -> Row:
@@ -169,7 +163,7 @@ class Table:
             "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
             "kept": self.kept,
             "mutants": self.mutants,
-            "rows": [asdict(row) | {"known": row.known} for row in self.rows.values()],
+            "rows": [asdict(row) for row in self.rows.values()],
         }
 
 

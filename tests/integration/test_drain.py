@@ -22,12 +22,14 @@ from sqlalchemy.engine import Connection, Engine
 from notify.channels.base import Channel, Parcel
 from notify.channels.memory import MemoryChannel
 from notify.channels.smtp import SmtpChannel
+from notify.crew import Crew
 from notify.domain.drain import Drain
 from notify.domain.outcome import Outcome, Verdict
 from notify.drain import FAULTS_BEFORE_CHARGE, Drainer, DrainResult
 from notify.exceptions import LeaseLost, SenderFault
 from notify.handover import hand_over
 from notify.operators import NotificationsOperator
+from notify.sessions import Report
 from notify.settings import HandOverSettings
 from notify.storage import attempts, drains, limits, outbox, register, waiting
 from notify.storage.attempts import Settlement
@@ -1127,3 +1129,23 @@ def test_sessions_come_back(engine: Engine, connection: Connection, queue: Queue
     drain(engine, channel)
     assert set(states(connection, numbers)) == {"sent"}
     assert len(channel.outbox) == 60
+
+
+def test_nothing_to_send_is_not_waited_for(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Messages whose content was erased hold the run up by no renewal of its lease: no session has them."""
+    numbers = queue([f"r{number}@example.com" for number in range(12)])
+    connection.execute(sa.text("update notify.messages set content_id = null where id <= 6"))
+    connection.commit()
+    patience = []
+
+    class Watched(Crew):
+        def wait(self, seconds: float) -> list[Report]:
+            patience.append((self.busy, seconds))
+            return super().wait(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("notify.drain.Crew", Watched)
+        drain(engine, MemoryChannel(max_connections=1))
+    assert states(connection, numbers) == ["failed"] * 6 + ["sent"] * 6
+    assert [seconds for busy, seconds in patience if not busy]
+    assert not any(seconds for busy, seconds in patience if not busy)
