@@ -306,6 +306,7 @@ drains = Table(
     Column("end_reason", Text),
     Index("drains_open_idx", "sender", "lease_until", postgresql_where=text("ended_at is null")),
     Index("drains_run_idx", "dag_id", "run_id"),
+    Index("drains_sender_idx", "sender", "started_at"),
 )
 
 #: Each try to send; also the token that counts against the limit.
