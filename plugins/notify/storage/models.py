@@ -77,6 +77,13 @@ identity = Table(
     Column("refused_mark", Uuid),
     _now("created_at"),
     _moment("confirmed_at"),
+    # What the addresses that mails come back to are checked with; a copy keeps it, for mails that are under way.
+    Column(
+        "bounce_secret",
+        LargeBinary,
+        nullable=False,
+        server_default=text("sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))"),
+    ),
     CheckConstraint("one", name="one"),
 )
 
