@@ -17,10 +17,12 @@ from sqlalchemy.engine import Engine
 
 from notify import settings
 from notify.bouncing import BounceResult
+from notify.domain.identity import Mark
 from notify.domain.status import Status
-from notify.exceptions import ConfigurationError, MailboxFault
+from notify.exceptions import ConfigurationError, MailboxFault, RestoredCopy
 from notify.operators import DeliveryReportsOperator
 from notify.settings import HandOverSettings
+from notify.storage import identity
 from tests.imap_server import HOST, LOGIN, PASSWORD, ImapServer
 from tests.returns import Postroom
 
@@ -77,6 +79,20 @@ def test_a_run(room: Postroom, caplog: pytest.LogCaptureFixture) -> None:
     )
     assert "@" not in caplog.text
     assert PASSWORD not in caplog.text
+
+
+def test_a_copy_reads_no_mail(room: Postroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a restored copy the task is red and leaves the mailbox to the original, which may still read it."""
+    message = room.send(ANNA)
+    room.bounce(message)
+    with room.engine.connect() as connection:
+        ahead = Mark(identity.read(connection).id, 7)
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", str(ahead))
+    with pytest.raises(RestoredCopy, match="python -m notify db confirm"):
+        DeliveryReportsOperator(task_id="imap_bounces").execute(context())
+    assert room.read(message.id).status is Status.SENT
+    monkeypatch.delenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK")
+    assert DeliveryReportsOperator(task_id="imap_bounces").execute(context())["looked_at"] == 1
 
 
 def test_without_a_connection(room: Postroom, monkeypatch: pytest.MonkeyPatch) -> None:

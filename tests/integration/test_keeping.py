@@ -17,14 +17,15 @@ from sqlalchemy.engine import Connection, Engine
 
 from notify import set_deadline, set_reminder
 from notify.channels.memory import MemoryChannel, SentMail
+from notify.domain.identity import Mark
 from notify.domain.keeping import Keep
 from notify.drain import Drainer
-from notify.exceptions import ConfigurationError, TransitionError
+from notify.exceptions import ConfigurationError, RestoredCopy, TransitionError
 from notify.handover import hand_over
 from notify.housekeeping import Housekeeper, HousekeepingResult
 from notify.operators import HousekeepingOperator
 from notify.settings import HandOverSettings
-from notify.storage import attachments, keeping, outbox, suppressions
+from notify.storage import attachments, identity, keeping, outbox, suppressions
 from notify.storage.engine import set_actor
 from tests.integration.test_plans import EVENTS, FILL, Plans
 from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
@@ -571,6 +572,34 @@ def test_the_task(
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KEEP_ROWS", "forever")
     with pytest.raises(ConfigurationError, match="notify_keep_rows"):
         task.execute({})
+
+
+def test_a_copy_removes_nothing(  # noqa: PLR0917 - pytest passes them by name
+    room: Newsroom,
+    give: Callable[..., int],
+    store: Path,
+    stored: HandOverSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In a restored copy the task is red and removes nothing: its object storage may be the original's."""
+    url = room.engine.url
+    described = {"conn_type": "postgres", "login": "postgres", "schema": url.database, "host": url.query["host"]}
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
+    give(attachments=[{"filename": "a.txt", "content": b"theirs"}], using=stored)
+    drain(room.engine)
+    age(room.engine, 91)
+    with room.engine.connect() as connection:
+        ahead = Mark(identity.read(connection).id, 7)
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", str(ahead))
+    task = HousekeepingOperator(task_id="Housekeeping")
+    with pytest.raises(RestoredCopy, match="gone back in time"):
+        task.execute({})
+    assert "python -m notify db confirm" in caplog.text
+    assert [path.read_bytes() for path in store.iterdir()] == [b"theirs"]
+    assert bodies(room)
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", "")
+    assert task.execute({})["files"] == 1
 
 
 # --- Plans -----------------------------------------------------------------------------------------------------------

@@ -36,19 +36,24 @@ class DeliveryReportsOperator(RunOperator):
         """Read.
 
         :returns: what the run did, see :class:`notify.bouncing.BounceResult`
+        :raises RestoredCopy: the outbox is one; no mail was read
         """
         from notify import settings
         from notify.bouncing import Bouncing
         from notify.mailboxes.imap import ImapSource
         from notify.mailboxes.imap_settings import ImapSettings
         from notify.storage.engine import engine_for
+        from notify.witness import require_original
 
         with refusals_told(), polite_interrupt(self._stop):
+            source = ImapSource(ImapSettings.of(self.conn_id, self._connection()))
+            engine = engine_for(settings.database_url())
+            require_original(engine)  # what a copy takes out of the mailbox, the original never reads
             result = Bouncing(
-                engine=engine_for(settings.database_url()),
+                engine=engine,
                 settings=settings.hand_over_settings(),
                 bounces=settings.bounce_settings(),
-                source=ImapSource(ImapSettings.of(self.conn_id, self._connection())),
+                source=source,
                 stop=self._stop,
                 origin=origin_of(context),
             ).run()

@@ -32,13 +32,16 @@ class HousekeepingOperator(RunOperator):
         """Remove.
 
         :returns: what the run did, see :class:`notify.housekeeping.HousekeepingResult`
+        :raises RestoredCopy: the outbox is one; nothing was removed
         """
         from notify import settings
         from notify.housekeeping import BUDGET, Housekeeper
         from notify.storage.engine import engine_for
+        from notify.witness import require_original
 
         with refusals_told(), polite_interrupt(self._stop):
             engine, keep = engine_for(settings.database_url()), settings.keep()
+            require_original(engine)  # a copy may share its object storage with the original
             result = Housekeeper(engine, keep, budget=self.budget or BUDGET, stop=self._stop).run()
         log.info("%s", result.summary)
         return asdict(result)
