@@ -327,10 +327,35 @@ def test_confirmed_without_airflow(
             run(engine, known)
         except RestoredCopy as refusal:
             identity.remember_refusal(engine, refusal)
-        assert command(monkeypatch, engine.url, None, "status") == 0
-        assert "Nothing is sent from it: " in capsys.readouterr().out
+        assert command(monkeypatch, engine.url, None, "status") == 1
+        assert "Nothing is sent from it. What to do: " in capsys.readouterr().err
         assert command(monkeypatch, engine.url, None, "confirm") == 0
         run(engine, known)
+
+
+def test_healthy_as_seen_from_outside(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where Airflow's Variables cannot be read, a healthy outbox is not taken for a copy, nor confirmed by mistake."""
+    mark = run(engine, run(engine, None))  # the second run has found the first one's mark
+    assert command(monkeypatch, engine.url, None, "status") == 0
+    out = capsys.readouterr().out
+    assert "Mark     cannot be seen from here; what the last run found counts" in out
+    assert "No run has refused it." in out
+    for words in (["--dry-run"], [], ["--hold"]):
+        assert command(monkeypatch, engine.url, None, "confirm", *words) == 1
+        assert "Run this where Airflow's Variables can be read" in capsys.readouterr().err
+    run(engine, mark)
+
+
+def test_an_outbox_that_was_never_sent_from(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new outbox has no mark anywhere, and needs none."""
+    assert command(monkeypatch, engine.url, None, "status") == 0
+    assert "is the original" in capsys.readouterr().out
+    assert command(monkeypatch, engine.url, None, "confirm") == 0
+    assert "nothing to confirm" in capsys.readouterr().out
 
 
 def test_a_confirmed_copy_restored_again(engine: Engine) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from notify.domain.identity import Identity, Judgement, Mark, Place, judge, read_mark
+from notify.domain.identity import Identity, Judgement, Mark, Place, doubt_from_outside, judge, read_mark
 
 OWN, OTHER = UUID(int=1), UUID(int=2)
 HERE = Place(system=7_000_000_000_000_000_000, database=16384, timeline=1)
@@ -36,6 +36,15 @@ def test_a_copy_is_doubted(here: Place, mark: Mark | None, doubt: str) -> None:
     found = judge(OUTBOX, here, mark)
     assert doubt in str(found.doubt)
     assert found.note is None
+
+
+def test_from_outside() -> None:
+    """Who may not see the mark trusts the last run; another server or database counts all the same."""
+    assert doubt_from_outside(OUTBOX, HERE, None) is None
+    assert doubt_from_outside(OUTBOX, replace(HERE, timeline=2), None) is None
+    assert doubt_from_outside(replace(OUTBOX, refused="it is so"), HERE, None) == "it is so"
+    assert "another server" in str(doubt_from_outside(OUTBOX, replace(HERE, system=1), None))
+    assert "gone back in time" in str(doubt_from_outside(OUTBOX, HERE, Mark(OWN, 11)))
 
 
 def test_a_failover_that_lost_nothing() -> None:

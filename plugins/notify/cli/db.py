@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from notify.cli.database import connect
-from notify.domain.identity import Identity, Mark, Place, judge
-from notify.exceptions import ConfigurationError
+from notify.domain.identity import Identity, Mark, Place, doubt_from_outside
+from notify.exceptions import ConfigurationError, RestoredCopy
 from notify.storage import identity, schema
 from notify.storage.engine import transaction
 from notify.storage.identity import Pending
 from notify.witness import Witness
+
+#: In the place of the mark, where Airflow's Variables cannot be read, or hold none.
+UNSEEN = "cannot be seen from here; what the last run found counts"
 
 
 def add_commands(commands: Any) -> None:
@@ -33,7 +36,9 @@ def add_commands(commands: Any) -> None:
     downgrade.add_argument("--yes", action="store_true", help="confirm that data may be lost")
     downgrade.set_defaults(run=_downgrade)
 
-    status = actions.add_parser("status", help="the outbox's identity, and whether it is sent from")
+    status = actions.add_parser(
+        "status", help="the outbox's identity, and whether it is sent from; exit status 1 if not"
+    )
     status.set_defaults(run=_status)
 
     confirm = actions.add_parser(
@@ -83,15 +88,17 @@ def _status(_options: argparse.Namespace) -> None:
         schema.require(connection)
         known, here = identity.read(connection), identity.place(connection)
     print("\n".join(_identity_lines(known, here, mark)))
+    if doubt := doubt_from_outside(known, here, mark):
+        raise RestoredCopy(doubt)
+    print("It is the original, and is sent from." if mark or not known.counter else "No run has refused it.")
 
 
 def _identity_lines(known: Identity, here: Place, mark: Mark | None) -> Iterator[str]:
-    doubt = judge(known, here, mark).doubt or known.refused
     yield f"Outbox {known.id}, counter of runs {known.counter}"
     yield f"  Lay at   {_place(known.place)}"
     yield f"  Lies at  {_place(here)}"
-    yield f"  Mark     {f'outbox {mark.outbox}, counter {mark.counter}' if mark else 'none is to be seen from here'}"
-    yield f"Nothing is sent from it: {doubt}." if doubt else "It is the original, and is sent from."
+    found = f"outbox {mark.outbox}, counter {mark.counter}" if mark else UNSEEN
+    yield f"  Mark     {found}"
 
 
 def _place(place: Place) -> str:
@@ -103,9 +110,9 @@ def _confirm(options: argparse.Namespace) -> None:
     mark = Witness().read()
     with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
         schema.require(connection)
-        doubt = identity.examine(connection, mark).doubt or identity.read(connection).refused
+        doubt = identity.doubt(connection, mark)
         if doubt is None:
-            print("There is nothing to confirm: this outbox is the original.")
+            _nothing_to_confirm(identity.read(connection), mark)
             return
         print(f"This outbox may be a restored copy: {doubt}.")
         print("\n".join(_pending_lines(identity.pending(connection))))
@@ -116,6 +123,15 @@ def _confirm(options: argparse.Namespace) -> None:
     print(f"Confirmed: it is sent from, as outbox {done.id}. {done.held} messages are held.")
     if done.uncertain:
         print(f"{done.uncertain} at_most_once messages were being sent at the copy's time, and are uncertain now.")
+
+
+def _nothing_to_confirm(known: Identity, mark: Mark | None) -> None:
+    if mark is None and known.counter:
+        raise ConfigurationError(
+            "No run has refused this outbox, and the mark of the last run cannot be seen from here, so nothing was "
+            "confirmed. Run this where Airflow's Variables can be read, or once a run of Notifications has refused it."
+        )
+    print("There is nothing to confirm: this outbox is the original.")
 
 
 def _pending_lines(pending: Pending) -> Iterator[str]:

@@ -110,6 +110,16 @@ def judge(identity: Identity, here: Place, mark: Mark | None) -> Judgement:
     return Judgement(note=found if promoted else None)
 
 
+def doubt_from_outside(identity: Identity, here: Place, mark: Mark | None) -> str | None:
+    """Why nothing is sent from an outbox, None where it is; for whoever runs nothing, and may not see the mark.
+
+    Without a mark, what the last run found counts: outside of Airflow, a healthy outbox must not be taken for a copy.
+
+    :param mark: what stands outside, None where that cannot be seen from here
+    """
+    return judge(identity, here, mark or identity.mark).doubt or identity.refused
+
+
 def _missed(identity: Identity, *, promoted: bool) -> str | None:
     """What makes an outbox doubtful of which nothing stands outside."""
     if identity.witnessed:

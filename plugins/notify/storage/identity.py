@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from notify.domain.identity import Identity, Judgement, Mark, Place, judge
+from notify.domain.identity import Identity, Mark, Place, doubt_from_outside, judge
 from notify.exceptions import RestoredCopy
 from notify.storage import drains
 
@@ -79,12 +79,12 @@ def _write(connection: Connection, here: Place) -> None:
     connection.execute(_SETTLE, {"system": here.system, "database": here.database, "timeline": here.timeline})
 
 
-def examine(connection: Connection, mark: Mark | None) -> Judgement:
-    """Tell whether this is the outbox that was sent from.
+def doubt(connection: Connection, mark: Mark | None) -> str | None:
+    """Why nothing is sent from this outbox, as far as can be told outside of a run; None where it is.
 
-    :param mark: what stands outside, read before this
+    :param mark: what stands outside, read before this; None where that cannot be seen from here
     """
-    return judge(read(connection), place(connection), mark)
+    return doubt_from_outside(read(connection), place(connection), mark)
 
 
 def require_original(connection: Connection, mark: Mark | None) -> None:
