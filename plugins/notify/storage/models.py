@@ -217,6 +217,8 @@ messages = Table(
     Column("refusals", Integer, nullable=False, server_default="0"),
     # Of a digest: how many of its notifications Housekeeping has removed.
     Column("notifications_removed", Integer),
+    # Of any: how many of its recipients were erased; a report about one of them must not be taken for another's.
+    Column("recipients_erased", Integer),
     CheckConstraint(
         "status in ('queued','sending','sent','delivered','undelivered','failed','uncertain','held','cancelled',"
         "'suppressed','expired')",
