@@ -13,7 +13,7 @@ from notify.exceptions import NotifyError
 
 def parser() -> argparse.ArgumentParser:
     """All commands, with their help."""
-    from notify.cli import check, db, deadlines, explain, messages, people, person, preferences, suppressions
+    from notify.cli import check, db, deadlines, explain, messages, people, person, preferences, senders, suppressions
 
     root = argparse.ArgumentParser(
         prog="python -m notify",
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "(in Airflow, or as AIRFLOW_CONN_NOTIFY_DB).",
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (db, people, person, preferences, suppressions, messages, deadlines, explain, check):
+    for module in (db, people, person, preferences, suppressions, messages, senders, deadlines, explain, check):
         module.add_commands(commands)
     return root
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from sqlalchemy.engine import Engine
 
+    from notify.channels.base import Channel
     from notify.drain import DrainResult
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,6 @@ class NotificationsOperator(RunOperator):
 
     def _drain(self, context: Context) -> DrainResult:
         from notify import settings
-        from notify.channels import channel_for
         from notify.drain import Drainer
         from notify.storage.engine import engine_for
         from notify.witness import watched
@@ -69,7 +69,7 @@ class NotificationsOperator(RunOperator):
         _warn_of_unserved(engine)
         drainer = Drainer(
             engine=engine,
-            channel=channel_for(self.sender),
+            channel=self._channel(engine),
             sender=self.sender,
             limit=self._limit(run.conf),
             budget=self.budget,
@@ -80,6 +80,20 @@ class NotificationsOperator(RunOperator):
         )
         with polite_interrupt(self._stop), watched(engine) as drainer.mark:
             return drainer.run()
+
+    def _channel(self, engine: Engine) -> Channel:
+        """The sender's channel; what is wrong with its connection is kept for whoever looks."""
+        from notify.channels import channel_for
+        from notify.exceptions import SenderFault
+        from notify.storage import drains, schema
+
+        try:
+            return channel_for(self.sender)
+        except SenderFault as fault:
+            with engine.begin() as connection:
+                schema.require(connection)
+                drains.remember_fault(connection, self.sender, fault)
+            raise
 
     def _limit(self, conf: object) -> int | None:
         limits = conf.get(HOURLY_LIMITS) if isinstance(conf, dict) else None

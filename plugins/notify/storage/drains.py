@@ -182,4 +182,5 @@ _REMEMBER_FAULT = sa.text("""
 def remember_fault(connection: Connection, sender: str, fault: SenderFault | None) -> None:
     """Keep the sender's last fault for whoever looks; a run without one clears it."""
     cause, remedy = (fault.cause, fault.remedy) if fault else (None, None)
+    connection.execute(_KNOW_SENDER, {"sender": sender})
     connection.execute(_REMEMBER_FAULT, {"sender": sender, "cause": cause, "remedy": remedy})

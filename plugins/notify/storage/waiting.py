@@ -26,8 +26,9 @@ _EXPIRE = sa.text("""
 """)
 
 _QUEUE = sa.text("""
-    select count(*) filter (where not_before <= now()) as due,
-           count(*) filter (where not_before > now()) as later
+    select count(*) filter (where not_before <= now()) as due, count(*) filter (where not_before > now()) as later,
+           min(not_before) filter (where not_before <= now()) as since,
+           min(not_before) filter (where not_before > now()) as next
     from notify.messages where status = 'queued' and sender = :sender
 """)
 
@@ -69,10 +70,14 @@ class Queue:
 
     :param due: could leave now, if the limit allowed it
     :param later: waits for its time or its next try
+    :param due_since: since when the first of it is due
+    :param next_at: when the next of it will be due
     """
 
     due: int
     later: int
+    due_since: datetime | None
+    next_at: datetime | None
 
 
 def expire(connection: Connection, sender: str) -> int:
@@ -97,7 +102,7 @@ def _any_due(connection: Connection, drain: Drain, priorities: Iterable[Priority
 def queue(connection: Connection, sender: str) -> Queue:
     """Count what waits for a sender."""
     row = connection.execute(_QUEUE, {"sender": sender}).one()
-    return Queue(row.due, row.later)
+    return Queue(row.due, row.later, row.since, row.next)
 
 
 def unserved(connection: Connection, served: Iterable[str]) -> dict[str, int]:

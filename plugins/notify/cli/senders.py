@@ -1,0 +1,137 @@
+"""``senders``: what waits for each sender, and why it is not sent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from notify import settings
+from notify.cli.database import connect
+from notify.domain.identity import judge
+from notify.domain.limit import UNLIMITED, bulk_limit
+from notify.exceptions import ConfigurationError
+from notify.storage import identity, schema, senders
+from notify.storage.senders import LastRun, Standing
+from notify.witness import Witness
+
+
+def add_commands(commands: Any) -> None:
+    """Add it to the command line."""
+    listing = commands.add_parser(
+        "senders",
+        help="why is nothing sent? Of each sender: what waits, its limit, its last run and its last fault",
+    )
+    listing.add_argument("--json", action="store_true", help="for programs")
+    listing.set_defaults(run=_senders)
+
+
+def _senders(options: argparse.Namespace) -> None:
+    served, note = _served()
+    mark = Witness().read()
+    with connect().connect() as connection:
+        schema.require(connection)
+        known, here = identity.read(connection), identity.place(connection)
+        found = senders.standings(connection, served)
+    # Without a mark nobody can tell from here: what the last run found counts.
+    refused = judge(known, here, mark or known.mark).doubt or known.refused
+    if options.json:
+        told = [asdict(one) | {"served": one.sender in served, "summary": _summary(one, served)} for one in found]
+        print(json.dumps({"refused": refused, "senders": told}, default=datetime.isoformat))
+        return
+    if refused:
+        print(f"Nothing is sent: this outbox may be a restored copy: {refused}; see python -m notify db status.")
+    if note:
+        print(note)
+    print("\n".join(line for one in found for line in _lines(one, served)))
+
+
+def _served() -> tuple[Sequence[str], str]:
+    """The senders that Notifications serves, as far as it can be told from here; and what is wrong with their list."""
+    try:
+        return settings.senders(), ""
+    except ConfigurationError as error:
+        return settings.DEFAULT_SENDERS, f"{error} Until then only {settings.DEFAULT_SENDERS[0]} is served."
+
+
+def _summary(one: Standing, served: Sequence[str]) -> str:
+    """In a few words, what stands between its messages and the reader."""
+    if one.sender not in served and one.waits:
+        return "no run serves it"
+    if one.last_run and one.last_run.alive:
+        return "a run is at it"
+    if one.fault:
+        return "it cannot send"
+    if one.held_back:
+        return _held_back(one)
+    if one.queue.due:
+        return "the next run sends" if one.last_run else "no run of Notifications has begun yet"
+    return _nothing_due(one)
+
+
+def _held_back(one: Standing) -> str:
+    if one.limit == 0:
+        return "its pool has 0 slots, which holds everything"
+    return f"the limit holds it back{f' until {_written(one.next_slot_at)}' if one.next_slot_at else ''}"
+
+
+def _nothing_due(one: Standing) -> str:
+    if one.queue.next_at:
+        return f"nothing is due before {_written(one.queue.next_at)}"
+    return "only what a person holds" if one.held else "nothing waits"
+
+
+def _lines(one: Standing, served: Sequence[str]) -> Iterator[str]:
+    yield f"{one.sender}: {_summary(one, served)}"
+    yield f"  Served      {'yes' if one.sender in served else 'no: it is not in the Variable notify_senders'}"
+    yield f"  Due         {one.queue.due:,}{_since(one.queue.due_since, one.at)}"
+    yield f"  Later       {one.queue.later:,}{_first(one.queue.next_at)}"
+    if one.held:
+        yield f"  Held        {one.held:,}, by a person; see python -m notify messages list --status held"
+    yield f"  Limit       {_limit(one)}"
+    yield f"  Last run    {_run(one.last_run, one.at) if one.last_run else 'none yet'}"
+    if one.fault and one.fault_at:
+        yield f"  Last fault  {_written(one.fault_at)}, {_ago(one.at - one.fault_at)}: {one.fault}"
+        yield f"  Remedy      {one.remedy}"
+
+
+def _since(moment: datetime | None, now: datetime) -> str:
+    return f", the first since {_written(moment)}, {_ago(now - moment)}" if moment else ""
+
+
+def _first(moment: datetime | None) -> str:
+    return f", the first at {_written(moment)}" if moment else ""
+
+
+def _limit(one: Standing) -> str:
+    if one.limit == UNLIMITED:
+        told = "none"
+    else:
+        used = f"used {one.used.total:,} (bulk {one.used.bulk:,} of {bulk_limit(one.limit):,})"
+        told = f"{one.limit:,} in any 60 minutes, {used}"
+    held = f"; {one.held_back:,} held back" if one.held_back else ""
+    seen = f"the pool at {_written(one.limit_seen_at)}" if one.limit_seen_at else "the default: no run has seen a pool"
+    return f"{told}{held}; from {seen}"
+
+
+def _run(run: LastRun, now: datetime) -> str:
+    who = f"{run.dag_id}/{run.run_id}" if run.dag_id else run.worker
+    begun = f"{_written(run.started_at)}, {_ago(now - run.started_at)}, {who}, {run.accepted:,} sent"
+    if run.ended_at:
+        return f"{begun}: {run.end_reason or 'ended'}"
+    return f"{begun} so far" if run.alive else f"{begun}: it died; the next run takes over"
+
+
+def _written(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%MZ}"
+
+
+def _ago(past: timedelta) -> str:
+    """How long ago, roughly, for a person."""
+    minutes = max(int(past.total_seconds()) // 60, 0)
+    days, hours = minutes // 1440, minutes // 60
+    count, unit = (days, "day") if days else (hours, "hour") if hours else (minutes, "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'} ago"
