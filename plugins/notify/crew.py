@@ -69,6 +69,11 @@ class Crew:
         """Whether a report is awaited."""
         return any(member.busy_since is not None for member in self._members.values())
 
+    @property
+    def idle(self) -> bool:
+        """Whether a session has nothing to send."""
+        return bool(self._idle)
+
     def grow(self, wanted: int) -> None:
         """Open more sessions, as far as the sender allows."""
         while len(self._members) < min(wanted, self._most):

@@ -2,7 +2,8 @@
 
 The main thread alone talks to the database; it claims, begins and settles. Each session has a thread of its own that
 does nothing but send. So one commit serves several sessions: it settles what they have just finished and begins what
-they get next. At any moment each session has at most one begun message, and only that one can ever be in doubt.
+they get next. While the database works at it, the sessions of the commit before get theirs. At any moment each session
+has at most one begun message, and only that one can ever be in doubt.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
 from notify.sessions import Report, SessionThread, Task
-from notify.storage import attempts, drains, identity, schema, waiting
+from notify.storage import attempts, drains, identity, schema, suppressions, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
+from notify.storage.bounces import secret as bounce_secret
 from notify.storage.drains import AtWork
 from notify.storage.engine import give_up_idle_transactions, set_actor
 
@@ -68,6 +70,7 @@ class DrainResult:
     :param released: claimed, and put back unsent
     :param refused_recipients: recipients refused for good, of whatever messages
     :param expired: too late to be sent
+    :param suppressed: for nobody but addresses that have come onto the suppression list since they were handed over
     :param recovered: taken over from a run that died, unsent
     :param doubted: taken over from a run that died, perhaps sent
     :param held_back: due, and held back by the limit
@@ -86,6 +89,7 @@ class DrainResult:
     released: int = 0
     refused_recipients: int = 0
     expired: int = 0
+    suppressed: int = 0
     recovered: int = 0
     doubted: int = 0
     held_back: int = 0
@@ -98,7 +102,7 @@ class DrainResult:
     def counts(self) -> str:
         """How far it is, for the log."""
         parts = [f"{self.accepted} handed to the server"]
-        names = ("retried", "failed", "uncertain", "released", "expired", "recovered", "doubted")
+        names = ("retried", "failed", "uncertain", "released", "expired", "suppressed", "recovered", "doubted")
         parts += [f"{count} {name}" for name in names if (count := getattr(self, name))]
         if self.refused_recipients:
             parts.append(f"{self.refused_recipients} recipients refused")
@@ -173,6 +177,7 @@ class _Run:
         self.reserved_at = self.started
         self.given = 0  # since then
         self.settlements: list[Settlement] = []
+        self.begun: deque[tuple[SessionThread, Claimed, Begun | Unsendable]] = deque()  # not given to its session yet
         self.broken_off: list[Claimed] | None = None  # of a turn of which nobody knows whether it was taken
         self.exhausted = False
         self.stopped = ""
@@ -192,6 +197,7 @@ class _Run:
         with self._transaction() as connection:
             schema.require(connection)
             identity.require_original(connection, self.plan.mark)
+            self.plan.channel.bounce_secret = bounce_secret(connection)
             if self.plan.alone and (other := drains.at_work(connection, self.plan.sender)):
                 return self._leave_to(other, connection)
             self.drain = drains.start(
@@ -249,13 +255,23 @@ class _Run:
             if go_on:
                 self._reserve()
             self._turn(go_on)
-            if not self.crew.busy and not self.reserved and self.exhausted:
+            if not (self.crew.busy or self.begun or self.reserved) and self.exhausted:
                 return
 
     def _collect(self) -> None:
-        """Wait for reports, if any are to come, and note them; wake in time to renew the lease."""
-        patience = self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0
-        for report in self.crew.wait(patience):
+        """Wait for reports, if any are to come, and note them; wake in time to renew the lease.
+
+        What is begun goes out first, unless there is reason for the next turn: then the database is put to work first.
+        """
+        if self.begun:
+            self._listen(0.0)
+            if self.settlements or self.crew.idle:
+                return
+            self._give()
+        self._listen(self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0)
+
+    def _listen(self, seconds: float) -> None:
+        for report in self.crew.wait(seconds):
             self._note(self._settlement(report))
 
     def _may_go_on(self) -> bool:
@@ -293,30 +309,41 @@ class _Run:
         claimed = [self.reserved.popleft() for _ in threads]
         try:
             self._renew()
-            begun = attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
+            if not (settlements or claimed):
+                self._give()
+                return
+            begun = attempts.turn(
+                self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease, meanwhile=self._give
+            )
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             self.broken_off = claimed
             raise
-        for thread, one, what in zip(threads, claimed, begun, strict=True):
-            self._give(thread, one, what)
-        if Unsendable.LATE in begun:
-            self._release_expired()
+        self.begun.extend(zip(threads, claimed, begun, strict=True))
+        if Unsendable.LATE in begun or Unsendable.SUPPRESSED in begun:
+            self._give()  # the others need not wait
+            self._release_unfit()
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
-    def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:
-        if isinstance(begun, Begun):
-            self.given += 1
-            self.crew.give(thread, Task(claimed, begun))
-            return
-        if begun is Unsendable.ERASED:
-            self._note(Settlement(claimed, Outcome(())))
-        self.crew.back(thread)
+    def _give(self) -> None:
+        """Give begun messages to their sessions."""
+        while self.begun:
+            thread, claimed, begun = self.begun.popleft()
+            if isinstance(begun, Begun):
+                self.given += 1
+                self.crew.give(thread, Task(claimed, begun))
+                continue
+            if begun is Unsendable.ERASED:
+                self._note(Settlement(claimed, Outcome(())))
+            self.crew.back(thread)
 
-    def _release_expired(self) -> None:
+    def _release_unfit(self) -> None:
+        """Put back what is reserved and must not be sent any more; what was its slot is free for others."""
         with self._transaction() as connection:
             drains.keep(connection, self.drain)
-            attempts.release_expired(connection, self.drain)
+            gone, messages = attempts.release_unfit(connection, self.drain)
+            self.result.suppressed += suppressions.withhold(connection, messages)
+        self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in gone)
 
     # --- The database ------------------------------------------------------------------------------------------------
 
@@ -406,7 +433,8 @@ class _Run:
             drains.keep(connection, self.drain)
             if self.broken_off is not None:
                 self.settlements = attempts.unsettled(connection, self.drain, self.settlements)
-                attempts.unbegin(connection, self.drain, self.broken_off)
+            not_given = [claimed for _, claimed, _ in self.begun]
+            attempts.unbegin(connection, self.drain, not_given + (self.broken_off or []))
             attempts.turn(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)

@@ -31,7 +31,7 @@ from notify.handover import hand_over
 from notify.operators import NotificationsOperator
 from notify.sessions import Report
 from notify.settings import HandOverSettings
-from notify.storage import attempts, drains, limits, outbox, register, waiting
+from notify.storage import attempts, drains, limits, outbox, register, suppressions, waiting
 from notify.storage.attempts import Settlement
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
@@ -723,6 +723,51 @@ def test_expiring_while_reserved(engine: Engine, connection: Connection, queue: 
     assert (result.accepted, result.expired, result.waiting) == (1, 1, 0)
     assert states(connection, [late]) == ["expired"]
     assert value(connection, "select count(*) from notify.attempts") == 1
+
+
+def test_several_expiring_while_reserved(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Messages that become too late together, while they are reserved, end no run; what comes after them is sent."""
+    queue()
+    late, [fresh] = queue(count=5, expires_after="PT1H"), queue()
+    expire = f"update notify.messages set expires_at = now() where id = any(array{late})"
+    channel = Slow(after=1, then=lambda: do(connection, expire))
+    result = drain(engine, channel, limit=10)
+    assert (result.accepted, result.expired, result.waiting) == (2, 5, 0)
+    assert states(connection, [*late, fresh]) == ["expired"] * 5 + ["sent"]
+    assert value(connection, "select count(*) from notify.attempts") == 2
+
+
+def test_suppressed_while_reserved(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Who comes onto the suppression list gets nothing of what is reserved or queued; others of a message do."""
+    queue(["first@example.com"])
+    alone = queue(["Gone@example.com"], count=2)
+    [shared] = queue(["gone@example.com", "here@example.com"], one_mail=True)
+    [lapsed] = queue(["lapsed@example.com"])
+
+    def list_them() -> None:
+        suppressions.add(connection, "gone@example.com", "it bounced", None)
+        suppressions.add(connection, "lapsed@example.com", "it bounced", timedelta(seconds=-1))
+        connection.commit()
+
+    channel = Slow(after=1, then=list_them)
+    result = drain(engine, channel, limit=10)
+    assert (result.accepted, result.suppressed, result.waiting) == (3, 2, 0)
+    assert states(connection, [*alone, shared, lapsed]) == ["suppressed", "suppressed", "sent", "sent"]
+    assert read(connection, alone[0]).status_reason == "on the suppression list: it bounced"
+    assert [one.outcome for one in read(connection, shared).recipients] == ["permanent", "accepted"]
+    assert value(connection, "select count(*) from notify.attempts") == 3
+
+
+def test_suppressed_while_held(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Who comes onto the list while a message is held gets nothing when it is released."""
+    [held] = queue(["gone@example.com"])
+    outbox.hold(connection, held)
+    suppressions.add(connection, "gone@example.com", "asked for it", None)
+    outbox.release(connection, held)
+    connection.commit()
+    channel = MemoryChannel()
+    assert drain(engine, channel).suppressed == 1
+    assert channel.outbox == []
 
 
 def test_expired_in_a_persons_hands(engine: Engine, connection: Connection, queue: Queue) -> None:

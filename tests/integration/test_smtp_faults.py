@@ -9,13 +9,17 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from notify.channels import smtp_session
 from notify.channels.dialogue import NotSmtpError, Replies
 from notify.channels.smtp_session import SmtpSession
+from notify.domain.lease import Lease
 from notify.domain.outcome import Outcome, Verdict
+from notify.exceptions import SenderFault
 from tests.smtp_client import ANNA, BOB, PASSWORD, channel, fault_of, parcel, send
 from tests.smtp_raw import Peer, raw_server
 from tests.smtp_sink import Certificate, Mischief, SmtpSink
@@ -85,6 +89,38 @@ def test_too_many_recipients_in_one_write() -> None:
         assert verdicts(session.send(parcel(*READERS))) == [Verdict.ACCEPTED] * 10
         assert shares(sink)[3:] == [3, 3, 3, 1]
         assert sink.commands[-1].startswith("BDAT")
+
+
+class RunningOut(Lease):
+    """A lease that holds once."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is asked for the first time."""
+        asked, self.asked = getattr(self, "asked", False), True
+        return not asked
+
+
+def test_too_many_recipients_and_no_time() -> None:
+    """Where the lease is over between two transactions, who has the mail is known, and the others get it later."""
+    with small_server() as sink, channel(sink.port).open() as session:
+        outcome = session.send(replace(parcel(*READERS), lease=RunningOut(timedelta(minutes=2))))
+        assert verdicts(outcome) == [Verdict.ACCEPTED] * 3 + [Verdict.TEMPORARY] * 7
+        assert shares(sink) == [3]
+        assert not session.alive
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"), [("RCPT", "421 4.7.0 <Anna@example.com>: too many"), ("RCPT", "530 5.7.0 anna@example.com")]
+)
+def test_no_address_in_a_fault(verb: str, answer: str) -> None:
+    """What a server says of a recipient is not told of the sender: that goes into logs, where nobody can erase it."""
+    with SmtpSink() as sink, channel(sink.port).open() as session:
+        sink.answer(verb, answer)
+        with pytest.raises(SenderFault) as caught:
+            session.send(parcel(ANNA))
+        assert answer.split()[1] in str(caught.value)
+        assert "anna" not in str(caught.value).lower()
 
 
 @pytest.mark.parametrize("answer", ["452 4.2.2 mailbox full", "452 4.3.1 disk full"])

@@ -174,12 +174,13 @@ class SmtpSession(Session):
             while envelope.left and self._client.sock:
                 self._transact(envelope, parcel)
         except SessionLostError as lost:
-            self._end(envelope, parcel, self._fault(str(lost), _RECONNECT), str(lost))
+            why = _anonymous(str(lost), parcel)
+            self._end(envelope, parcel, self._fault(why, _RECONNECT), why)
         except SenderFault as fault:
-            self._end(envelope, parcel, fault, fault.cause)
-        except LeaseLost:
-            self._hang_up()
-            raise
+            why = _anonymous(fault.cause, parcel)
+            self._end(envelope, parcel, SenderFault(why, fault.remedy), why)
+        except LeaseLost as lost:
+            self._end(envelope, parcel, lost, "not tried: the run had to stop before")
         self._ready = True
         self._heard_at = time.monotonic()
         told = envelope.told
@@ -187,11 +188,11 @@ class SmtpSession(Session):
             _give_up(envelope, parcel, "not tried: the session ended before")
         return Outcome(tuple([told[addressee.position] for addressee in parcel.addressees]))
 
-    def _end(self, envelope: Envelope, parcel: Parcel, fault: SenderFault, text: str) -> None:
+    def _end(self, envelope: Envelope, parcel: Parcel, error: SenderFault | LeaseLost, text: str) -> None:
         """Give the session up. What nobody has goes back uncharged; else who has it must not get it again."""
         self._hang_up()
         if not any(one.verdict in _HANDED_OVER for one in envelope.told.values()):
-            raise fault from None
+            raise error from None
         _give_up(envelope, parcel, text)
 
     # --- the transaction ------------------------------------------------------------------------------------
@@ -553,6 +554,13 @@ def _verb(command: bytes) -> str:
 def _require_lease(parcel: Parcel) -> None:
     if parcel.lease is not None and not parcel.lease.holds:
         raise LeaseLost
+
+
+def _anonymous(text: str, parcel: Parcel) -> str:
+    """A server's words without the recipients' addresses: what is told of a sender goes into a run's log."""
+    for addressee in parcel.addressees:
+        text = re.sub(re.escape(addressee.address), "(a recipient)", text, flags=re.IGNORECASE)
+    return text
 
 
 def _give_up(envelope: Envelope, parcel: Parcel, text: str) -> None:

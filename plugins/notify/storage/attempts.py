@@ -7,11 +7,11 @@ expected state, it does not touch, and says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import Enum, auto
-from typing import Any, LiteralString, NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -29,6 +29,7 @@ from notify.domain.status import Status
 from notify.exceptions import LeaseLost
 from notify.storage import attachments, limits
 from notify.storage.attachments import KeptFile
+from notify.storage.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +146,17 @@ def _claimed(row: sa.Row[Any]) -> Claimed:
 #
 # Rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce keep PostgreSQL
 # from finding them by what is compared: it believes that hardly any message is being sent at a moment, which was true
-# when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11).
-_TURN: LiteralString = """
+# when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11). For the same reason the
+# suppression list is asked in a subquery of its own.
+_TURN = Prepared(
+    "notify_turn",
+    """
     with drain as materialized (
         select id from notify.drains
         where id = %(drain)s and (ended_at is null or not %(living)s)
         for no key update
     ), settled as materialized (
-        select * from json_to_recordset(%(settled)s::json) as s (
+        select * from json_to_recordset(%(settled)s) as s (
             attempt_id bigint, outcome text, code smallint, response text,
             status text, reason text, wait double precision)
     ), ended as (
@@ -178,26 +182,33 @@ _TURN: LiteralString = """
     ), heard as (
         update notify.recipients r
         set outcome = s.outcome, code = s.code, response = s.response, settled_at = clock_timestamp()
-        from json_to_recordset(%(heard)s::json) as s (
+        from json_to_recordset(%(heard)s) as s (
             message_id bigint, position integer, outcome text, code smallint, response text)
         where r.message_id = any(%(messages)s) and r.message_id = s.message_id and r.position = s.position
     ), mine as materialized (
-        select a.id as attempt_id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late
+        select a.id as attempt_id, a.message_id, case
+            when m.expires_at <= clock_timestamp() then 'late'
+            when exists (
+                select from notify.recipients r
+                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
+                    select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
+                    where s.address = lower(r.address))) then 'suppressed'
+            end as unfit
         from drain, notify.attempts a join notify.messages m on m.id = a.message_id
         where a.id = any(%(claimed)s) and coalesce(a.begun_at, a.ended_at) is null
           and a.drain_id is not distinct from drain.id
     ), begun as (
         update notify.attempts a set begun_at = clock_timestamp()
         from mine
-        where a.id = any(%(claimed)s) and a.id = mine.attempt_id and not mine.late
+        where a.id = any(%(claimed)s) and a.id = mine.attempt_id and mine.unfit is null
     ), books as (
         select notify.require_lease(
             (select count(*) from drain) = 1
-            and (select count(*) from moved) = cardinality(%(attempts)s::bigint[])
-            and (select count(*) from mine) = cardinality(%(claimed)s::bigint[])
+            and (select count(*) from moved) = cardinality(%(attempts)s)
+            and (select count(*) from mine) = cardinality(%(claimed)s)
         ) as kept
     )
-    select mine.attempt_id, books.kept, mine.late, m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority,
+    select mine.attempt_id, books.kept, mine.unfit, m.id, m.message_id, m.headers, m.boundary, m.reply_to, m.priority,
            m.guarantee, c.body, r.positions, r.addresses
     from books
     left join mine on true
@@ -208,7 +219,17 @@ _TURN: LiteralString = """
         from notify.recipients
         where message_id = m.id and outcome not in ('accepted', 'permanent')
     ) r on true
-"""
+    """,
+    {
+        "drain": "uuid",
+        "living": "boolean",
+        "attempts": "bigint[]",
+        "messages": "bigint[]",
+        "settled": "json",
+        "heard": "json",
+        "claimed": "bigint[]",
+    },
+)
 
 #: What ``notify.require_lease`` raises.
 _LEASE_LOST = "NL001"
@@ -236,11 +257,12 @@ class Begun:
         return replace(self.parcel, enclosures=tuple(enclosures))
 
 
-class Unsendable(Enum):
+class Unsendable(StrEnum):
     """Why a claimed message is not sent after all."""
 
-    ERASED = auto()  #: begun, but its content or its last recipient is gone
-    LATE = auto()  #: not begun: its ``expires_after`` has passed, see :func:`release_expired`
+    ERASED = "erased"  #: begun, but its content or its last recipient is gone
+    LATE = "late"  #: not begun: its ``expires_after`` has passed, see :func:`release_unfit`
+    SUPPRESSED = "suppressed"  #: not begun: somebody it is for is on the suppression list by now, as above
 
 
 def turn(
@@ -251,6 +273,7 @@ def turn(
     *,
     lease: Lease | None = None,
     living: bool = True,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[Begun | Unsendable]:
     """Record how attempts ended and move their messages on; write down that others are about to be sent, fetch those.
 
@@ -259,21 +282,22 @@ def turn(
     :param connection: in a transaction, or one that commits each statement
     :param lease: the drain's, as its sessions see it
     :param living: whether the drain must not have ended
+    :param meanwhile: what to do while the database works
     :returns: what to send for each of ``claimed``, in order
     :raises LeaseLost: the drain was taken for dead, or one of the attempts is not in the expected state; nothing
         has changed
     """
     values = {
-        "drain": drain_id,
-        "living": living,
-        "claimed": [one.attempt_id for one in claimed],
-        "attempts": [settlement.claimed.attempt_id for settlement in settlements],
-        "messages": [settlement.claimed.id for settlement in settlements],
+        "drain": str(drain_id),
+        "living": str(living),
+        "claimed": _array(one.attempt_id for one in claimed),
+        "attempts": _array(settlement.claimed.attempt_id for settlement in settlements),
+        "messages": _array(settlement.claimed.id for settlement in settlements),
         # JSON: half the work of an array for each column.
         "settled": json.dumps([_ended(settlement) for settlement in settlements]),
         "heard": json.dumps([heard for settlement in settlements for heard in _heard(settlement)]),
     }
-    found = _ask(connection, values)
+    found = _ask(connection, values, meanwhile)
     if not claimed:
         return []
     rows = {row[0]: _Row(*row) for row in found}
@@ -282,16 +306,17 @@ def turn(
     return [_begun(rows[one.attempt_id], files, lease) for one in claimed]
 
 
-def _ask(connection: Connection, values: dict[str, Any]) -> list[TupleRow]:
-    """Take the turn, straight from the driver: SQLAlchemy would look at each of its columns anew, every time."""
-    driver = connection.connection.dbapi_connection
-    assert isinstance(driver, psycopg.Connection)
+def _array(numbers: Iterable[int]) -> str:
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
+def _ask(connection: Connection, values: dict[str, str], meanwhile: Callable[[], None]) -> list[TupleRow]:
     try:
-        return driver.execute(_TURN, values).fetchall()
+        return _TURN.ask(connection, values, meanwhile)
     except psycopg.Error as error:
         if error.sqlstate == _LEASE_LOST:
             raise LeaseLost from None
-        if driver.closed:
+        if connection.connection.dbapi_connection.closed:  # type: ignore[union-attr]  # it is psycopg's
             connection.invalidate(error)
         raise sa.exc.DBAPIError.instance(
             None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=connection.invalidated
@@ -303,7 +328,7 @@ class _Row(NamedTuple):
 
     attempt_id: int
     kept: bool
-    late: bool
+    unfit: str | None
     id: int
     message_id: str
     headers: bytes
@@ -317,8 +342,8 @@ class _Row(NamedTuple):
 
 
 def _begun(row: _Row, files: Mapping[int, Sequence[KeptFile]], lease: Lease | None) -> Begun | Unsendable:
-    if row.late:
-        return Unsendable.LATE
+    if row.unfit:
+        return Unsendable(row.unfit)
     if row.body is None or row.positions is None or row.addresses is None:
         return Unsendable.ERASED
     parcel = Parcel(
@@ -416,26 +441,32 @@ def unbegin(connection: Connection, drain: Drain, claimed: Iterable[Claimed]) ->
     connection.execute(_UNBEGIN, {"drain": drain.id, "attempts": [one.attempt_id for one in claimed]})
 
 
-_RELEASE_EXPIRED = sa.text("""
+_RELEASE_UNFIT = sa.text("""
     with token as (
         delete from notify.attempts a using notify.messages m
-        where a.drain_id = :drain and a.begun_at is null and a.ended_at is null
-          and m.id = a.message_id and m.expires_at <= clock_timestamp()
-        returning a.id, a.message_id
+        where a.drain_id = :drain and a.begun_at is null and a.ended_at is null and m.id = a.message_id
+          and (m.expires_at <= clock_timestamp() or exists (
+                select from notify.recipients r
+                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
+                    select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
+                    where s.address = lower(r.address))))
+        returning a.id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late
     )
     update notify.messages m
-    set status = 'queued', status_reason = 'released: its expires_after has passed', attempts = m.attempts - 1
+    set status = 'queued', attempts = m.attempts - 1, status_reason = 'released: ' || case
+        when token.late then 'its expires_after has passed' else 'a recipient is on the suppression list' end
     from token where m.id = token.message_id and m.status = 'sending'
-    returning token.id
+    returning token.id as attempt_id, m.id
 """)
 
 
-def release_expired(connection: Connection, drain: Drain) -> set[int]:
-    """Put back what this drain has reserved and what has meanwhile become too late to be sent.
+def release_unfit(connection: Connection, drain: Drain) -> tuple[set[int], set[int]]:
+    """Put back what this drain has reserved and what meanwhile is too late, or for somebody who gets nothing any more.
 
-    :returns: the attempts that are gone
+    :returns: the attempts that are gone, and their messages
     """
-    return set(connection.scalars(_RELEASE_EXPIRED, {"drain": drain.id}))
+    rows = connection.execute(_RELEASE_UNFIT, {"drain": drain.id}).all()
+    return {row.attempt_id for row in rows}, {row.id for row in rows}
 
 
 def doubt(connection: Connection, drain_id: UUID) -> int:

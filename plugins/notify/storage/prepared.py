@@ -1,0 +1,97 @@
+"""A statement that is asked again and again, straight from libpq.
+
+SQLAlchemy looks at each column of a result anew, and psycopg's own waiting hands the interpreter's lock over several
+times for one statement; between the sessions of a run each of those costs as much as a message. Here it is handed over
+once, while the database works. (SQLAlchemy 2.0.58, psycopg 3.3.9, 2026-11.)
+"""
+
+from __future__ import annotations
+
+import re
+import select
+from collections.abc import Callable, Mapping
+from typing import LiteralString
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.rows import TupleRow
+from sqlalchemy.engine import Connection
+
+_PLACE = re.compile(r"%\((\w+)\)s")
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Prepared:
+    """A statement that is parsed once for each connection.
+
+    :param name: of the statement
+    :param text: with places for values, written as ``%(place)s``
+    :param types: of the places, as PostgreSQL calls them
+    """
+
+    def __init__(self, name: str, text: LiteralString, types: Mapping[str, str]) -> None:
+        self._name = name
+        self._places = tuple(types)
+        numbered = {place: f"${number}::{kind}" for number, (place, kind) in enumerate(types.items(), 1)}
+        self.text = _PLACE.sub(lambda found: numbered[found[1]], text)
+
+    def ask(
+        self, connection: Connection, values: Mapping[str, str], meanwhile: Callable[[], None] = _nothing
+    ) -> list[TupleRow]:
+        """Run it.
+
+        :param values: for each place, as PostgreSQL writes them
+        :param meanwhile: what to do while the database works
+        :returns: the rows
+        :raises psycopg.Error: the database refused it, or is gone
+        """
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg.Connection)
+        server = driver.pgconn
+        if not driver.autocommit and server.transaction_status == TransactionStatus.IDLE:
+            driver.execute("select")  # psycopg begins a transaction with its first statement, and this one is not its
+        if self._name not in connection.info:
+            _require_success(driver, server.prepare(self._name.encode(), self.text.encode()))
+            connection.info[self._name] = True
+        server.send_query_prepared(
+            self._name.encode(), [values[place].encode() for place in self._places], None, Format.BINARY
+        )
+        try:
+            meanwhile()
+        finally:
+            result = _result(server)
+        _require_success(driver, result)
+        rows = Transformer(driver)
+        rows.set_pgresult(result)
+        return rows.load_rows(0, result.ntuples, tuple)
+
+
+def _result(server: PGconn) -> PGresult:
+    """Wait for the answer, however long it takes."""
+    wanted = select.POLLIN | (select.POLLOUT if server.flush() else 0)
+    waiting = select.poll()
+    waiting.register(server.socket, wanted)
+    while True:
+        waiting.poll()
+        server.consume_input()
+        if wanted & select.POLLOUT and not server.flush():
+            wanted = select.POLLIN
+            waiting.modify(server.socket, wanted)
+        if not server.is_busy():
+            break
+    result = server.get_result()
+    while server.get_result():
+        pass
+    assert result is not None
+    return result
+
+
+def _require_success(driver: psycopg.Connection, result: PGresult) -> None:
+    if result.status not in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+        raise error_from_result(result, driver.info.encoding)
