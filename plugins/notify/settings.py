@@ -318,7 +318,7 @@ def _duration(name: str, text: str, default: timedelta) -> timedelta:
     try:
         return read_duration(text) if text else default
     except ValueError as error:
-        raise ConfigurationError(f"The Variable {name} is {error} (Admin → Variables).") from None
+        raise ConfigurationError(f"The Variable {name} cannot be used: {error} (Admin → Variables).") from None
 
 
 def _case_url() -> str:

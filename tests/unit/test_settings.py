@@ -117,7 +117,8 @@ def test_keep(monkeypatch: pytest.MonkeyPatch, bodies: str, rows: str, kept: tup
 def test_keep_invalid(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """What is no time to keep something, or would keep nothing, is refused with the Variable's name."""
     set_variable(monkeypatch, name, value)
-    with pytest.raises(ConfigurationError, match=rf"{name} is '{value}'.*write, for example, P90D"):
+    said = rf"The Variable {name} cannot be used: '{value}' is no ISO 8601 duration .*write, for example, P90D"
+    with pytest.raises(ConfigurationError, match=said):
         settings.keep()
 
 

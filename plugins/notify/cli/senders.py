@@ -11,7 +11,6 @@ from typing import Any
 
 from notify import settings
 from notify.cli.database import connect
-from notify.domain.identity import judge
 from notify.domain.limit import UNLIMITED, bulk_limit
 from notify.exceptions import ConfigurationError
 from notify.storage import identity, schema, senders
@@ -34,10 +33,8 @@ def _senders(options: argparse.Namespace) -> None:
     mark = Witness().read()
     with connect().connect() as connection:
         schema.require(connection)
-        known, here = identity.read(connection), identity.place(connection)
+        refused = identity.doubt(connection, mark)
         found = senders.standings(connection, served)
-    # Without a mark nobody can tell from here: what the last run found counts.
-    refused = judge(known, here, mark or known.mark).doubt or known.refused
     if options.json:
         told = [asdict(one) | {"served": one.sender in served, "summary": _summary(one, served)} for one in found]
         print(json.dumps({"refused": refused, "senders": told}, default=datetime.isoformat))
