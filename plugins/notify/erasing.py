@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 from notify.domain.address import Address
 from notify.domain.erasure import Erased
 from notify.rendering.rewriting import rewrite_body, rewrite_headers
-from notify.storage import attachments, erasure, schema
+from notify.storage import attachments, erasure, mentions, schema
 from notify.storage.engine import set_actor
 
 
@@ -68,19 +68,20 @@ def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "eras
                 return result
         with connection.begin():
             attachments.drop_doomed(connection, attachments.doomed(connection))
-            result.left = erasure.left(connection, erased)
+            result.left = _left(connection, erased)
     return result
 
 
 def _erase(connection: Connection, erased: Erased) -> ErasureResult:
     result = ErasureResult(logins=len(erased.logins), addresses=len(erased.addresses))
-    written = erasure.spellings(connection, erased)
-    bodies = erasure.mentioning_bodies(connection, erased, written)
+    bodies = mentions.in_bodies(connection, erased, mentions.spelled(connection, erased))
     theirs = erasure.messages(connection, erased)
     result.messages, result.shared = len(theirs.alone), len(theirs.shared)
     contents = erasure.contents(connection, erased, theirs)
     result.cancelled = erasure.cancel(connection, theirs.alone)
+    erasure.unsay(connection, erased, theirs)
     result.files = erasure.empty(connection, erased, theirs)
+    erasure.events(connection, erased)
     result.notifications = erasure.notifications(connection, erased)
     erasure.drop_contents(connection, contents)
     result.people = erasure.person(connection, erased)
@@ -88,30 +89,38 @@ def _erase(connection: Connection, erased: Erased) -> ErasureResult:
     result.suppressions = erasure.suppress_hashed(connection, erased)
     result.bodies = sum(_clean_body(connection, erased, number) for number in bodies)
     result.headers = sum(
-        _clean_headers(connection, erased, number)
-        for number in erasure.mentioning_headers(connection, erased, theirs.shared)
+        _clean_headers(connection, erased, number) for number in mentions.in_headers(connection, erased, theirs.shared)
     )
-    result.texts = erasure.clean_values(connection, erased) + erasure.clean_texts(connection, erased)
+    result.texts = mentions.rename(connection, erased)
+    result.texts += mentions.clean_values(connection, erased) + mentions.clean_texts(connection, erased)
     return result
 
 
 def _clean_body(connection: Connection, erased: Erased, number: int) -> bool:
-    found = erasure.text(connection, number)
+    found = mentions.text(connection, number)
     if found is None:
         return False
     body = rewrite_body(found.fields, found.body, erased.clean)
     if body != found.body:
-        erasure.set_text(connection, number, body)
+        mentions.set_text(connection, number, body)
     return body != found.body
 
 
 def _clean_headers(connection: Connection, erased: Erased, number: int) -> bool:
-    found = erasure.headed(connection, number)
+    found = mentions.headed(connection, number)
     to, cc = _named(found.recipients, "to"), _named(found.recipients, "cc")
     headers = rewrite_headers(found.headers, to, cc, erased.clean)
     if headers != found.headers:
-        erasure.set_headers(connection, number, headers)
+        mentions.set_headers(connection, number, headers)
     return headers != found.headers
+
+
+def _left(connection: Connection, erased: Erased) -> dict[str, int]:
+    """Where one of the addresses still stands."""
+    found = mentions.left(connection, erased)
+    texts = [mentions.text(connection, number) for number in mentions.in_bodies(connection, erased)]
+    bodies = sum(one is not None and rewrite_body(one.fields, one.body, erased.clean) != one.body for one in texts)
+    return {**found, mentions.BODIES: bodies} if bodies else found
 
 
 def _named(recipients: Iterable[tuple[str, str, str]], role: str) -> list[Address]:

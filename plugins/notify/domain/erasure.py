@@ -5,13 +5,23 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
+from urllib.parse import quote
 
 #: A domain that never gets any mail (RFC 2606, 2).
 NOWHERE = "erased.invalid"
 
 #: In the place of a subject.
 ERASED = "(erased)"
+
+#: What HTML writes instead of a character.
+_ENTITIES = {"'": ("&#39;", "&#x27;", "&apos;"), "&": ("&amp;",)}
+
+#: A byte in a mail that is quoted-printable, and in PostgreSQL's format *escape*.
+_QUOTED, _OCTAL = "=%02x", "\\%03o"
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 #: Bytes before a text shift its base64 by one of these.
 _SHIFTS = (0, 1, 2)
@@ -63,6 +73,11 @@ class Erased:
         return value
 
 
+def is_stand_in(address: str) -> bool:
+    """Whether an address is that of somebody who was erased."""
+    return address.endswith(f"@{NOWHERE}")
+
+
 def pattern(address: str) -> str:
     """A regular expression for an address and for no longer one, as Python and PostgreSQL understand it.
 
@@ -70,7 +85,49 @@ def pattern(address: str) -> str:
     """
     local, _, domain = address.rpartition("@")
     begins = r"(?:(?<=%[0-9A-Fa-f][0-9A-Fa-f])|(?<![\w.+-]))"
-    return rf"{begins}{re.escape(local)}(?:@|%40){re.escape(domain)}(?![\w-]|\.\w)"
+    return rf"{begins}{_any_spelling(local)}(?:@|%40){_any_spelling(domain)}(?![\w-]|\.\w)"
+
+
+def _any_spelling(text: str) -> str:
+    """Each character as it is, as a URL and HTML write it, and where it is not ASCII as a mail or PostgreSQL does."""
+    plain = re.compile(r"[A-Za-z0-9._-]")
+    return "".join(re.escape(one) if plain.match(one) else _spelled(one) for one in text)
+
+
+def _spelled(character: str) -> str:
+    # A database may have a locale in which upper and lower case are those of ASCII.
+    found = {form for one in (character.lower(), character.upper()) for form in (one, quote(one, safe=""))}
+    if character in _ENTITIES:
+        found |= set(_ENTITIES[character])
+    elif not character.isascii():
+        found |= {_escaped(one, mark) for one in list(found) if "%" not in one for mark in (_QUOTED, _OCTAL)}
+    return f"(?:{'|'.join(re.escape(one) for one in sorted(found, key=len, reverse=True))})"
+
+
+def spellings(address: str, *, stored: bool = False) -> list[str]:
+    """What to look for in a text in lower case, where an address may stand.
+
+    :param address: in whatever case
+    :param stored: as quoted-printable in a mail, and as PostgreSQL tells bytes, too
+    """
+    found = set(letter_cases(address))
+    found |= {quote(one, safe=safe) for one in list(found) for safe in ("@", "")}
+    for character, entities in _ENTITIES.items():
+        found |= {one.replace(character, entity) for one in list(found) for entity in entities}
+    if stored:
+        found |= {_escaped(one.replace("=", "=3d"), mark) for one in list(found) for mark in (_QUOTED, _OCTAL)}
+    return sorted({one.translate(_LOWER) for one in found})
+
+
+def _escaped(text: str, mark: str) -> str:
+    """A text whose bytes beyond ASCII are written out."""
+    return "".join(one if one.isascii() else "".join(mark % byte for byte in one.encode()) for one in text)
+
+
+def letter_cases(address: str) -> set[str]:
+    """An address as people write it in upper and lower case."""
+    local, _, domain = address.lower().rpartition("@")
+    return {f"{one}@{domain}" for one in (local, local.upper(), local.capitalize(), local.title())} | {address.upper()}
 
 
 def traces(address: str) -> list[str]:

@@ -7,16 +7,15 @@ that the balance is even and the register tells that there was something. What o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection
 
-from notify.domain.erasure import ERASED, Erased, pattern, traces
+from notify.domain.erasure import ERASED, NOWHERE, Erased
 from notify.exceptions import ConfigurationError, TransitionError
 from notify.storage import attachments, suppressions
 from notify.storage.models import metadata
@@ -35,6 +34,21 @@ _FORMER = sa.text("""
         select address from notify.notifications where login = any(cast(:logins as text[])) and address is not null
     ) found
 """)
+# Where the person's mail was forwarded to, as servers told; what is known as anybody else's too is left to them.
+_FORWARDED = sa.text("""
+    select distinct lower(b.address) from notify.bounces b
+    join notify.recipients r on r.message_id = b.message_id and (r.position = b.position or b.position is null)
+    where (lower(r.address) = any(cast(:addresses as text[])) or r.login = any(cast(:logins as text[])))
+      and b.address like '%_@_%' and b.address not like :nowhere
+      and not exists (select from notify.people p where lower(p.email) = lower(b.address))
+      and not exists (select from notify.recipients o where lower(o.address) = lower(b.address))
+      and not exists (select from notify.notifications n where lower(n.address) = lower(b.address))
+      and not exists (
+          select from notify.bounces same
+          join notify.recipients o on o.message_id = same.message_id and o.position = same.position
+          where same.address = b.address and lower(o.address) <> all(cast(:addresses as text[]))
+            and (o.login is null or o.login <> all(cast(:logins as text[]))))
+""")
 _OTHERS = sa.text("""
     select lower(email) as email, login from notify.people
     where lower(email) = any(cast(:addresses as text[])) and login <> all(cast(:logins as text[])) order by login
@@ -48,7 +62,7 @@ _KNOWN_LOGIN = sa.text("""
 def find(connection: Connection, who: str) -> Erased:
     """All names of a person.
 
-    An address that is now somebody else's as well is none of theirs.
+    An address that is now somebody else's as well is none of theirs. One to which their mail was forwarded is.
 
     :param who: an address, or a login; of an address, everybody who has it
     :raises ConfigurationError: an address of the login is another person's too, or nothing is known of the login
@@ -73,7 +87,10 @@ def find(connection: Connection, who: str) -> Erased:
             f"The address of {who} is also that of {holder}. Give {holder} another one first, or name the address: "
             "then everybody is erased who has it."
         )
-    return Erased(uuid4().hex[:12], tuple(logins), tuple(sorted(addresses - others.keys())))
+    addresses -= others.keys()
+    forwarded = {"logins": logins, "addresses": [*addresses], "nowhere": f"%@{NOWHERE}"}
+    addresses |= set(connection.scalars(_FORWARDED, forwarded))
+    return Erased(uuid4().hex[:12], tuple(logins), tuple(sorted(addresses)))
 
 
 def _names(erased: Erased) -> dict[str, Any]:
@@ -88,6 +105,9 @@ def _names(erased: Erased) -> dict[str, Any]:
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------
+
+#: The one reason in the history that stays: it tells nothing of the person.
+_WHY = "the person is erased"
 
 # Alone: nobody else gets it. Only the lower one finds those to a former address that is somebody else's by now.
 _MESSAGES = sa.text("""
@@ -104,27 +124,43 @@ _MESSAGES = sa.text("""
     from notify.messages m join theirs on theirs.message_id = m.id order by m.id for update of m
 """)
 _TAKE_BACK = sa.text("""
-    update notify.messages set status = 'queued', status_reason = 'the person is erased'
+    update notify.messages set status = 'queued', status_reason = :why
     where id = any(cast(:ids as bigint[])) and status in ('held', 'uncertain')
 """)
 _CANCEL = sa.text("""
-    update notify.messages set status = 'cancelled', status_reason = 'the person is erased'
+    update notify.messages set status = 'cancelled', status_reason = :why
     where id = any(cast(:ids as bigint[])) and status = 'queued'
 """)
 _EMPTY = sa.text("""
     update notify.messages
     set content_id = null, headers = '', subject = :erased, reply_to = null,
-        idempotency_key = case when idempotency_key ~ any(cast(:words as text[]))
-            then 'erased:' || encode(sha256(convert_to(idempotency_key, 'UTF8')), 'hex') else idempotency_key end
+        status_reason = case when status_reason = :why then :why end,
+        recipients_erased = coalesce(recipients_erased, 0)
+            + (select count(*) from notify.recipients r where r.message_id = messages.id)
     where id = any(cast(:ids as bigint[]))
+""")
+_FORGET_REASONS = sa.text("""
+    update notify.message_events set reason = null
+    where message_id = any(cast(:ids as bigint[])) and reason <> :why
+""")
+_FORGET_ANSWERS = sa.text("update notify.attempts set response = null where message_id = any(cast(:ids as bigint[]))")
+_HASH_KEYS = sa.text("""
+    update notify.messages
+    set idempotency_key = 'erased:' || encode(sha256(convert_to(idempotency_key, 'UTF8')), 'hex')
+    where id = any(cast(:ids as bigint[])) and idempotency_key ~ any(cast(:words as text[]))
 """)
 _DETACH = sa.text("""
     delete from notify.message_attachments where message_id = any(cast(:ids as bigint[])) returning sha256
 """)
 _LEAVE = sa.text("""
-    delete from notify.recipients r
-    where r.message_id = any(cast(:ids as bigint[]))
-      and (lower(r.address) = any(cast(:addresses as text[])) or r.login = any(cast(:logins as text[])))
+    with gone as (
+        delete from notify.recipients r
+        where r.message_id = any(cast(:ids as bigint[]))
+          and (lower(r.address) = any(cast(:addresses as text[])) or r.login = any(cast(:logins as text[])))
+        returning r.message_id
+    )
+    update notify.messages m set recipients_erased = coalesce(m.recipients_erased, 0) + g.count
+    from (select message_id, count(*) from gone group by message_id) g where g.message_id = m.id
 """)
 _STAND_IN = sa.text("""
     update notify.recipients r
@@ -166,21 +202,90 @@ def messages(connection: Connection, erased: Erased) -> Theirs:
 
 def cancel(connection: Connection, alone: Sequence[int]) -> int:
     """Take back what would still be sent to the person alone; how many."""
-    connection.execute(_TAKE_BACK, {"ids": alone})
-    return connection.execute(_CANCEL, {"ids": alone}).rowcount
+    values = {"ids": alone, "why": _WHY}
+    connection.execute(_TAKE_BACK, values)
+    return connection.execute(_CANCEL, values).rowcount
 
 
 def empty(connection: Connection, erased: Erased, theirs: Theirs) -> int:
-    """Take text, headers and files from what the person alone got, and the person from what others got as well.
+    """Take text, headers, reasons and files from what the person alone got, and the person from what others got too.
 
     :returns: how many files went with them
     """
-    values = _names(erased) | {"ids": theirs.alone}
-    connection.execute(_EMPTY, values)
+    values = _names(erased) | {"ids": theirs.alone, "why": _WHY}
+    for statement in (_EMPTY, _FORGET_REASONS, _FORGET_ANSWERS):
+        connection.execute(statement, values)
+    connection.execute(_HASH_KEYS, values | {"ids": [*theirs.alone, *theirs.shared]})
     files = {digest for digest in connection.scalars(_DETACH, values) if digest is not None}
     connection.execute(_STAND_IN, values)
     connection.execute(_LEAVE, values | {"ids": theirs.shared})
     return attachments.drop_unused(connection, sorted(files))
+
+
+# --- What servers said ------------------------------------------------------------------------------------------------
+
+_BOUNCES = sa.text("""
+    select id from notify.bounces
+    where address not like :nowhere
+      and (message_id = any(cast(:alone as bigint[])) or lower(address) = any(cast(:addresses as text[])))
+    union
+    select b.id from notify.bounces b
+    join notify.recipients r on r.message_id = b.message_id and (r.position = b.position or b.position is null)
+    where b.address not like :nowhere
+      and (lower(r.address) = any(cast(:addresses as text[])) or r.login = any(cast(:logins as text[])))
+""")
+
+# What a server answered to all recipients alike tells of none.
+_SAID = sa.text("""
+    select message_id, words from notify.bounces where id = any(cast(:bounces as bigint[])) and words <> ''
+    union
+    select r.message_id, r.response from notify.recipients r
+    where r.message_id = any(cast(:shared as bigint[])) and r.response <> ''
+      and (lower(r.address) = any(cast(:addresses as text[])) or r.login = any(cast(:logins as text[])))
+      and not exists (
+          select from notify.recipients o
+          where o.message_id = r.message_id and o.response = r.response
+            and lower(o.address) <> all(cast(:addresses as text[]))
+            and (o.login is null or o.login <> all(cast(:logins as text[]))))
+    order by message_id, words
+""")
+_UNSAY: Sequence[sa.TextClause] = (
+    sa.text("""
+        update notify.messages set status_reason = replace(status_reason, :words, :erased)
+        where id = :message_id and strpos(status_reason, :words) > 0
+    """),
+    sa.text("""
+        update notify.message_events set reason = replace(reason, :words, :erased)
+        where message_id = :message_id and strpos(reason, :words) > 0
+    """),
+    sa.text("""
+        update notify.attempts set response = replace(response, :words, :erased)
+        where message_id = :message_id and strpos(response, :words) > 0
+    """),
+)
+_FORGET_BOUNCES = sa.text("""
+    update notify.bounces b
+    set address = coalesce(
+            (select n.instead from unnest(cast(:addresses as text[]), cast(:mailboxes as text[])) as n (was, instead)
+             where n.was = lower(b.address)), :prefix || b.id || :suffix),
+        words = '', counts = false, notice = case notice when 'due' then 'none' else notice end
+    where b.id = any(cast(:bounces as bigint[]))
+""")
+
+
+def unsay(connection: Connection, erased: Erased, theirs: Theirs) -> None:
+    """Let nothing be known of what servers said of the person; to be asked while they are a recipient still.
+
+    A server names who is unknown to it in words of its own, and where their mail was forwarded to. A report of which
+    nobody knows whose it is counts as theirs.
+    """
+    values = _names(erased) | {"alone": theirs.alone, "shared": theirs.shared, "nowhere": f"%@{NOWHERE}"}
+    values["bounces"] = list(connection.scalars(_BOUNCES, values))
+    said = [{**row, "erased": ERASED} for row in connection.execute(_SAID, values).mappings()]
+    for statement in _UNSAY if said else ():
+        connection.execute(statement, said)
+    prefix, suffix = f"erased-{erased.token}-b", f"@{NOWHERE}"
+    connection.execute(_FORGET_BOUNCES, values | {"prefix": prefix, "suffix": suffix})
 
 
 # --- Notifications, and what is put aside ----------------------------------------------------------------------------
@@ -233,6 +338,52 @@ def notifications(connection: Connection, erased: Erased) -> int:
 def drop_contents(connection: Connection, ids: Sequence[int]) -> None:
     """Remove texts that nobody needs any more."""
     connection.execute(_DROP_CONTENTS, {"ids": ids})
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+_EVENT_KEYS = sa.text("""
+    update notify.events e
+    set idempotency_key = 'erased:' || encode(sha256(convert_to(idempotency_key, 'UTF8')), 'hex')
+    where idempotency_key ~ any(cast(:words as text[])) and exists (
+        select from notify.notifications n
+        where n.event_id = e.id
+          and (n.login = any(cast(:logins as text[])) or lower(n.address) = any(cast(:addresses as text[]))))
+""")
+_OWN_EVENTS = sa.text("""
+    update notify.events e set data = '{}', case_title = ''
+    where e.id in (
+        select event_id from notify.notifications
+        where login = any(cast(:logins as text[])) or lower(address) = any(cast(:addresses as text[]))
+    ) and not exists (
+        select from notify.notifications n
+        where n.event_id = e.id and (n.login is null or n.login <> all(cast(:logins as text[])))
+          and (n.address is null or lower(n.address) <> all(cast(:addresses as text[]))))
+    returning e.id, e.case_id
+""")
+
+# Whose deadline it is needs the title, and so does who has heard of the case.
+_OWN_CASES = sa.text("""
+    update notify.cases c set title = ''
+    where c.id = any(cast(:cases as text[]))
+      and not exists (
+          select from notify.deadlines d
+          where d.case_id = c.id and (d.login is null or d.login <> all(cast(:logins as text[]))))
+      and not exists (
+          select from notify.events e where e.case_id = c.id and e.id <> all(cast(:events as bigint[])))
+""")
+
+
+def events(connection: Connection, erased: Erased) -> None:
+    """Take title and data from what happened for the person alone; to be asked while it is known whose it was.
+
+    A title goes from the case as well where nobody else has heard of it.
+    """
+    values = _names(erased)
+    connection.execute(_EVENT_KEYS, values)
+    own = connection.execute(_OWN_EVENTS, values).all()
+    cases = sorted({row.case_id for row in own if row.case_id is not None})
+    connection.execute(_OWN_CASES, values | {"cases": cases, "events": [row.id for row in own]})
 
 
 # --- The person, and what is theirs ----------------------------------------------------------------------------------
@@ -295,12 +446,6 @@ def person(connection: Connection, erased: Erased) -> int:
     return removed
 
 
-_BOUNCES = sa.text("""
-    update notify.bounces b
-    set address = n.instead, words = '', counts = false, notice = case notice when 'due' then 'none' else notice end
-    from unnest(cast(:addresses as text[]), cast(:mailboxes as text[])) as n (was, instead)
-    where n.was = lower(b.address)
-""")
 _SENTENCE = sa.text("""
     update notify.message_events e set actor = n.instead || substr(e.actor, length(n.was) + 1)
     from unnest(cast(:logins as text[]), cast(:pseudonyms as text[])) as n (was, instead)
@@ -314,8 +459,7 @@ _LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"), ("d
 def traces_of_logins(connection: Connection, erased: Erased) -> None:
     """Let stand-ins take the place of logins where the history names them."""
     values = _names(erased)
-    for statement in (_BOUNCES, _SENTENCE):
-        connection.execute(statement, values)
+    connection.execute(_SENTENCE, values)
     for table, name in _LOGINS:
         column = metadata.tables[f"notify.{table}"].c[name]
         for login in erased.logins:
@@ -325,193 +469,3 @@ def traces_of_logins(connection: Connection, erased: Erased) -> None:
 def suppress_hashed(connection: Connection, erased: Erased) -> int:
     """Keep the suppressions of the addresses under their hash: the person must not get mail again for being erased."""
     return sum(suppressions.hide(connection, address) for address in erased.addresses)
-
-
-# --- Whatever mentions the address -----------------------------------------------------------------------------------
-
-#: Keys are compared with what producers hand over; a key with another text in it would be another key anyway.
-_KEYS = frozenset({"idempotency_key"})
-
-
-def _texts() -> Iterator[tuple[sa.Table, list[sa.Column[Any]]]]:
-    """Each table with its columns of text; the senders last, for every claim locks them."""
-    for table in sorted(metadata.sorted_tables, key=lambda table: table.name == "senders"):
-        columns = [column for column in table.columns if isinstance(column.type, sa.Text)]
-        if columns:
-            yield table, columns
-
-
-def _mentions(columns: Sequence[sa.ColumnElement[Any]], address: str) -> sa.ColumnElement[bool]:
-    """Whether one of these may mention an address; cheap, and true for longer ones as well."""
-    together = sa.func.concat_ws("\n", *(sa.cast(column, sa.Text) for column in columns))
-    return sa.func.strpos(sa.func.lower(together), address) > 0
-
-
-def clean_texts(connection: Connection, erased: Erased) -> int:
-    """Replace the addresses in all columns of text: answers of servers, reasons, titles; how many rows."""
-    return sum(
-        connection.execute(
-            sa.update(table)
-            .where(_mentions(columns, address))
-            .values({column: _cleaned(column, address, erased.address(address)) for column in columns})
-        ).rowcount
-        for table, columns in _texts()
-        for address in erased.addresses
-    )
-
-
-def _cleaned(column: sa.Column[Any], address: str, instead: str) -> sa.ColumnElement[Any]:
-    if column.name in _KEYS:
-        hashed = sa.func.encode(sa.func.sha256(sa.func.convert_to(column, "UTF8")), "hex")
-        return sa.case(
-            (sa.func.strpos(sa.func.lower(column), address) > 0, sa.literal("erased:") + hashed), else_=column
-        )
-    return sa.func.regexp_replace(column, pattern(address), instead, "gi")
-
-
-def clean_values(connection: Connection, erased: Erased) -> int:
-    """The same for JSON, where logins are replaced as well, and for lists; how many rows."""
-    changed = 0
-    wanted = [*erased.addresses, *(one.lower() for one in erased.logins)]
-    for table in metadata.sorted_tables:
-        for column in table.columns:
-            if isinstance(column.type, JSONB) or (
-                isinstance(column.type, ARRAY) and isinstance(column.type.item_type, sa.Text)
-            ):
-                changed += sum(_clean_column(connection, erased, column, one) for one in wanted)
-    return changed
-
-
-def _is_list_of_texts(column: sa.Column[Any]) -> bool:
-    return isinstance(column.type, ARRAY) and isinstance(column.type.item_type, sa.Text)
-
-
-def _clean_column(connection: Connection, erased: Erased, column: sa.Column[Any], wanted: str) -> int:
-    key = list(column.table.primary_key.columns)
-    rows = connection.execute(sa.select(column, *key).where(_mentions([column], wanted))).all()
-    changed = 0
-    for row in rows:
-        cleaned = erased.clean_value(row[0])
-        if cleaned != row[0]:
-            same = sa.and_(*(part == value for part, value in zip(key, row[1:], strict=True)))
-            connection.execute(sa.update(column.table).where(same).values({column: cleaned}))
-            changed += 1
-    return changed
-
-
-# --- Mails that others got -------------------------------------------------------------------------------------------
-
-_BODIES = sa.text("""
-    select c.id from notify.contents c
-    cross join lateral (
-        select replace(replace(encode(c.body, 'escape'), E'=\\r\\n', ''), E'\\r\\n', '') as line) b
-    where exists (select from unnest(cast(:plain as text[])) p (one) where strpos(lower(b.line), p.one) > 0)
-       or exists (select from unnest(cast(:encoded as text[])) p (one) where strpos(b.line, p.one) > 0)
-""")
-_SPELLINGS = sa.text("""
-    select distinct address from notify.recipients where lower(address) = any(cast(:addresses as text[]))
-""")
-_BODY = sa.text("""
-    select c.body, coalesce(
-        (select m.headers from notify.messages m where m.content_id = c.id and m.headers <> '' limit 1),
-        (select n.content_fields from notify.notifications n
-         where n.content_id = c.id and n.content_fields is not null limit 1), '') as fields
-    from notify.contents c where c.id = :id for no key update of c
-""")
-_SET_BODY = sa.text("update notify.contents set body = :body where id = :id")
-_HEADED = sa.text("""
-    select m.id from notify.messages m
-    where m.headers <> '' and (
-        m.id = any(cast(:ids as bigint[])) or exists (
-            select from unnest(cast(:addresses as text[])) a (one)
-            where strpos(lower(concat_ws(' ', m.subject, m.reply_to, encode(m.headers, 'escape'))), a.one) > 0))
-    order by m.id
-""")
-_HEADERS = sa.text("select headers, status from notify.messages where id = :id for no key update")
-_ADDRESSEES = sa.text("select role, address, name from notify.recipients where message_id = :id order by position")
-_SET_HEADERS = sa.text("update notify.messages set headers = :headers where id = :id")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A stored text.
-
-    :param fields: the header lines that belong to it, others among them
-    """
-
-    body: bytes
-    fields: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Headed:
-    """A stored header, and who is left to be named in it.
-
-    :param recipients: role, address and name of each
-    """
-
-    headers: bytes
-    recipients: list[tuple[str, str, str]]
-
-
-def spellings(connection: Connection, erased: Erased) -> list[str]:
-    """The addresses as they were written, in upper and lower case; to be asked before they are replaced."""
-    return list(connection.scalars(_SPELLINGS, _names(erased)))
-
-
-def mentioning_bodies(connection: Connection, erased: Erased, written: Iterable[str]) -> list[int]:
-    """Texts that may mention one of the addresses, in whatever encoding."""
-    encoded = [trace for one in {*written, *erased.addresses} for trace in traces(one)]
-    return list(connection.scalars(_BODIES, {"plain": list(erased.addresses), "encoded": encoded}))
-
-
-def text(connection: Connection, content_id: int) -> Text | None:
-    """A text, locked; None if it is gone."""
-    row = connection.execute(_BODY, {"id": content_id}).one_or_none()
-    return Text(row.body, row.fields) if row else None
-
-
-def set_text(connection: Connection, content_id: int, body: bytes) -> None:
-    """Replace a text."""
-    connection.execute(_SET_BODY, {"id": content_id, "body": body})
-
-
-def mentioning_headers(connection: Connection, erased: Erased, shared: Sequence[int]) -> list[int]:
-    """Messages whose headers name the person: those shared with others, and any that mention an address."""
-    return list(connection.scalars(_HEADED, _names(erased) | {"ids": shared}))
-
-
-def headed(connection: Connection, number: int) -> Headed:
-    """A message's headers, locked."""
-    row = connection.execute(_HEADERS, {"id": number}).one()
-    return Headed(row.headers, [tuple(one) for one in connection.execute(_ADDRESSEES, {"id": number})])
-
-
-def set_headers(connection: Connection, number: int, headers: bytes) -> None:
-    """Replace a message's headers."""
-    connection.execute(_SET_HEADERS, {"id": number, "headers": headers})
-
-
-# --- What is left ----------------------------------------------------------------------------------------------------
-
-
-def left(connection: Connection, erased: Erased) -> dict[str, int]:
-    """Where one of the addresses still stands in plain: rows by table and column."""
-    found: dict[str, int] = {}
-    for table in metadata.sorted_tables:
-        values = {column.name: value for column in table.columns if (value := _as_text(column)) is not None}
-        for address in erased.addresses if values else ():
-            matches = [sa.func.count().filter(one.op("~*")(pattern(address))) for one in values.values()]
-            counts = connection.execute(sa.select(*matches).where(_mentions(list(values.values()), address))).one()
-            for name, count in zip(values, counts, strict=True):
-                if count:
-                    found[f"{table.name}.{name}"] = found.get(f"{table.name}.{name}", 0) + count
-    return found
-
-
-def _as_text(column: sa.Column[Any]) -> sa.ColumnElement[Any] | None:
-    if isinstance(column.type, sa.LargeBinary):
-        return sa.func.encode(column, "escape")
-    if isinstance(column.type, sa.Text | JSONB | ARRAY):
-        return sa.cast(column, sa.Text)
-    return None
