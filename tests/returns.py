@@ -21,7 +21,7 @@ from notify.mailboxes import Source
 from notify.mailboxes.imap import ImapSource
 from notify.mailboxes.imap_settings import ImapSettings
 from notify.settings import BounceSettings, HandOverSettings
-from notify.storage import register, suppressions
+from notify.storage import bounces, register, suppressions
 from notify.storage.engine import transaction
 from notify.storage.register import RegisteredMessage
 from notify.storage.suppressions import Suppression
@@ -118,10 +118,19 @@ class Postroom:
     def bounce(self, message: RegisteredMessage, status: tuple[str, str] = GONE, **more: Any) -> bytes:
         """Have a message come back to its own return path, from all its recipients; it lies in the mailbox then."""
         said = [(one.address, *status) for one in message.recipients]
-        given = {"said": said, "to": return_path(MAILBOX, message.id, message.message_id)} | more
+        given = {"said": said, "to": self.return_path(message)} | more
         raw = dsn(message.message_id, **given)
         self.server.deliver(raw)
         return raw
+
+    def return_path(self, message: RegisteredMessage, message_id: str | None = None) -> str:
+        """The address that a message comes back to.
+
+        :param message_id: that it is made of, where it is not the message's own
+        """
+        with self.engine.connect() as connection:
+            secret = bounces.secret(connection)
+        return return_path(MAILBOX, message.id, message_id or message.message_id, secret)
 
     def source(self, **extra: Any) -> Source:
         """The mailbox, as the connection describes it."""
@@ -130,8 +139,8 @@ class Postroom:
 
     def run(self, *, contact: str = "", source: Source | None = None, **more: Any) -> BounceResult:
         """A run of DeliveryReports."""
-        bounces = BounceSettings(contact=contact)
-        return Bouncing(self.engine, self.settings, bounces, source or self.source(), **more).run()
+        following = BounceSettings(contact=contact)
+        return Bouncing(self.engine, self.settings, following, source or self.source(), **more).run()
 
     # --- What became of it -------------------------------------------------------------------------------------------
 

@@ -279,7 +279,7 @@ class _Taken:
         self.tally["reports" if new else "repeated"] += 1
         self._follow(message, new)
         for address in sorted({address for one, found in new for address in self._held_against(message, one, found)}):
-            self._judge(message, address, [one for one, found in new if found.counts(one)])
+            self._judge(message, address, [one for one in new if one[1].counts(one[0], message.evidence)])
         return "finish"
 
     def _new(self, message: KnownMessage) -> Iterator[tuple[RecipientReport, Match]]:
@@ -305,7 +305,7 @@ class _Taken:
         failed = [(one, found) for one, found in new if one.action is Action.FAILED]
         outcomes = {one.position: one.outcome for one in message.recipients}
         for one, found in failed:
-            hard = one.blame is Blame.HARD and found.counts(one)
+            hard = found.condemns(one, message.evidence)
             if found.position is not None and reached_no_more(message.status, outcomes[found.position], hard=hard):
                 bounces.fail(self.connection, message, found.position, one)
                 outcomes[found.position] = "permanent"
@@ -332,13 +332,13 @@ class _Taken:
     # --- The address -------------------------------------------------------------------------------------------------
 
     def _held_against(self, message: KnownMessage, one: RecipientReport, found: Match) -> Iterator[str]:
-        if found.counts(one):
+        if found.counts(one, message.evidence):
             yield from (known.address.lower() for known in message.recipients if known.position == found.position)
 
-    def _judge(self, message: KnownMessage, address: str, counting: Sequence[RecipientReport]) -> None:
+    def _judge(self, message: KnownMessage, address: str, counting: Sequence[tuple[RecipientReport, Match]]) -> None:
         """Put an address on the list, if it has earned that."""
-        one = next(one for one in counting if one.address == address)
-        if one.blame is Blame.HARD:
+        one, found = next(pair for pair in counting if pair[0].address == address)
+        if found.condemns(one, message.evidence):
             reason = f"message {message.id} came back: {one.said}"
             expiry = self.settings.hard_expiry
         elif bounces.count(self.connection, address, SOFT_WINDOW) >= SOFT_BOUNCES:

@@ -467,7 +467,9 @@ def test_lease_over(sink: SmtpSink, cautious: bool) -> None:
 
 def test_return_path(sink: SmtpSink) -> None:
     """With a return path, each message comes back to an address of its own; the From header stays."""
-    with channel(sink.port, return_path="bounces@example.com").open() as session:
+    made = channel(sink.port, return_path="bounces@example.com")
+    made.bounce_secret = b"of the outbox"
+    with made.open() as session:
         for number in (7, 8):
             assert session.send(parcel(number=number)).verdict is Verdict.ACCEPTED
     first, second = sink.taken
@@ -475,6 +477,13 @@ def test_return_path(sink: SmtpSink) -> None:
     assert second.mail_from.startswith("bounces+8-")
     assert first.mail_from.endswith("@example.com")
     assert first.parsed["From"] == "notify@example.com"
+
+
+def test_return_path_without_a_secret(sink: SmtpSink) -> None:
+    """Outside a drain there is no secret: then the return path says nothing that anybody could have made up."""
+    with channel(sink.port, return_path="bounces@example.com").open() as session:
+        assert session.send(parcel(number=7)).verdict is Verdict.ACCEPTED
+    assert sink.taken[0].mail_from == "bounces@example.com"
 
 
 @pytest.mark.parametrize("address", ["bounces", '"a b"@example.com', f"{'b' * 60}@example.com"])

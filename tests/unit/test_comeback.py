@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.domain.bounce import Action, RecipientReport
-from notify.domain.comeback import Match, match, reached_no_more, status_after_failure
+from notify.domain.comeback import Evidence, Match, match, reached_no_more, status_after_failure
 from notify.domain.status import Status, may_become
 
 ANNA, BOB = "anna@example.com", "bob@example.com"
+
+#: Whatever can speak for a report does.
+SURE = Evidence(recent=True, proven=True, alone=True)
+STATUSES = ["5.1.1", "5.2.2", "5.7.1", "4.1.1", ""]
 
 OUTCOMES = st.sampled_from(["pending", "accepted", "temporary", "permanent", "in_doubt"])
 
@@ -49,7 +55,15 @@ def test_match(address: str, original: str | None, addresses: dict[int, str], fo
 )
 def test_what_counts(one: RecipientReport, direct: bool, counts: bool) -> None:
     """Only a failure of the address itself, and not of a place behind it, is held against it."""
-    assert Match(0, direct).counts(one) is counts
+    assert Match(0, direct).counts(one, SURE) is counts
+    assert not Match(0, direct).counts(one, replace(SURE, recent=False))
+
+
+@given(st.builds(Evidence, st.booleans(), st.booleans(), st.booleans()), st.booleans(), st.sampled_from(STATUSES))
+def test_what_condemns(evidence: Evidence, direct: bool, status: str) -> None:
+    """One report condemns an address only if it is hard, and nobody but its reader could have made it up."""
+    condemned = Match(0, direct).condemns(report(ANNA, status=status), evidence)
+    assert condemned is (evidence == SURE and direct and status == "5.1.1")
 
 
 @given(st.sampled_from(Status), st.lists(OUTCOMES, max_size=5))

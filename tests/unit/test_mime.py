@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -324,6 +325,17 @@ def test_base64_lines(data: bytes) -> None:
     assert base64.b64decode(lines) == data
     assert lines == b"" or lines.endswith(b"\r\n")
     assert all(len(line) <= 76 for line in lines.split(b"\r\n"))
+
+
+def test_message_ids_cannot_be_foretold() -> None:
+    """Whoever knows what Python's random numbers will be knows no Message-ID: the generator gives the same twice."""
+    random.seed(7)
+    first = mime.new_message_id("example.com")
+    random.seed(7)
+    second = mime.new_message_id("example.com")
+    tails = [one.strip("<>").partition("@")[0] for one in (first, second)]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", tail) for tail in tails)
+    assert not set(tails[0].split(".")) & set(tails[1].split("."))
 
 
 def test_message_ids_differ() -> None:

@@ -53,6 +53,10 @@ class Channel(ABC):
     #: How many sessions the sender allows at once.
     max_connections: int = 1
 
+    #: The outbox's, which the drain sets before it opens a session: the addresses that mails come back to are made with
+    #: it. Without it they say nothing, for anybody could make them up.
+    bounce_secret: bytes = b""
+
     @abstractmethod
     def open(self) -> Session:
         """Connect and log in.

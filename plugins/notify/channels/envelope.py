@@ -85,7 +85,9 @@ def prepare(parcel: Parcel, settings: SmtpSettings, offers: Offers) -> Envelope 
 def _return_address(parcel: Parcel, settings: SmtpSettings) -> str:
     if settings.return_path is None:
         return settings.letterhead.sender.mailbox
-    return return_path(settings.return_path, parcel.id, parcel.message_id)
+    if not settings.bounce_secret:
+        return settings.return_path
+    return return_path(settings.return_path, parcel.id, parcel.message_id, settings.bounce_secret)
 
 
 def _refused(parcel: Parcel, text: str) -> Outcome:

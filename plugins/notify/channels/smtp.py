@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+from dataclasses import replace
 from functools import partial
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
@@ -120,7 +121,7 @@ class SmtpChannel(Channel):
 
     def open(self) -> SmtpSession:
         """Connect and log in."""
-        settings = self._settings
+        settings = replace(self._settings, bounce_secret=self.bounce_secret)
         hook = self._hook(settings, self._tokens)
         try:
             client = hook.connect()

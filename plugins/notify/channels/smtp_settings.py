@@ -108,6 +108,7 @@ class SmtpSettings:
     :param max_connections: sessions allowed at once
     :param return_path: the mailbox that is read for bounces; None where that is the From address
     :param pipelining: whether commands may be written in groups, where the server offers it
+    :param bounce_secret: see :attr:`notify.channels.base.Channel.bounce_secret`
     """
 
     conn_id: str
@@ -121,6 +122,7 @@ class SmtpSettings:
     max_connections: int
     return_path: str | None = None
     pipelining: bool = True
+    bounce_secret: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(cls, sender: str, connection: Connection) -> SmtpSettings:
@@ -227,7 +229,7 @@ def _return_path(extras: Extras) -> str | None:
     if address.mailbox.startswith('"'):
         raise extras.fault("return_path", "is in quotes, where nothing can be added to it")
     try:
-        return_path(address.mailbox, 1, "")
+        return_path(address.mailbox, 1, "", b"")
     except ValueError as error:
         raise extras.fault("return_path", f"is of no use ({error})") from None
     return address.mailbox

@@ -14,6 +14,10 @@ SOFT_EXPIRY = timedelta(days=7)
 #: of all its mailboxes that there are none.
 HARD_EXPIRY = timedelta(days=90)
 
+#: A report that comes so long after its mail was sent is held against nobody. Servers try for some five days (RFC 5321,
+#: 4.5.4.1), few for a week or two; who makes reports up may find old mails in an archive.
+LATEST = timedelta(days=14)
+
 
 class Blame(StrEnum):
     """What a failure says about the address; the values stand in the database."""

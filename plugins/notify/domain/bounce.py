@@ -36,6 +36,7 @@ LONGEST_VALUE = 4000
 LONGEST_WORDS = 500
 MOST_RECIPIENTS = 200
 MOST_IDS = 20
+MOST_RETURN_PATHS = 10
 _MOST_PARTS = 100
 _MOST_LINES = 2000
 _DEEPEST = 3
@@ -176,7 +177,7 @@ def _report(
         key=hashlib.sha256(own.encode() + b"\n" + status).digest(),
         recipients=tuple(_worst_of_each(found)),
         reporter=reporter[:LONGEST_WORDS],
-        bounced=tuple(dict.fromkeys(_return_paths(came_to))),
+        bounced=tuple(itertools.islice(dict.fromkeys(_return_paths(came_to)), MOST_RETURN_PATHS)),
         message_ids=tuple(dict.fromkeys(ids))[:MOST_IDS],
     )
 

@@ -14,6 +14,29 @@ _LEFT = frozenset({"accepted", "in_doubt"})
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for a report, which anybody can make up.
+
+    The address that a mail comes back to cannot be made up: it was seen by the servers on the way, and by whoever got
+    the mail. A Message-ID is seen by many more, in answers and archives. So one report is enough against an address
+    only where nobody but its own reader could have made it up.
+
+    :param recent: the mail was sent not long ago
+    :param proven: the report came to the mail's own address
+    :param alone: the mail had no other recipient
+    """
+
+    recent: bool
+    proven: bool
+    alone: bool
+
+    @property
+    def enough(self) -> bool:
+        """Whether the report needs no others beside it."""
+        return self.recent and self.proven and self.alone
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """Which of a message's recipients a report speaks of.
 
@@ -24,12 +47,16 @@ class Match:
     position: int | None
     direct: bool = False
 
-    def counts(self, one: RecipientReport) -> bool:
+    def counts(self, one: RecipientReport, evidence: Evidence) -> bool:
         """Whether a failure is held against the address.
 
         What was forwarded is not: behind the address may be a list, of whose members one is gone.
         """
-        return self.direct and one.action is Action.FAILED and one.blame is not Blame.NONE
+        return self.direct and evidence.recent and one.action is Action.FAILED and one.blame is not Blame.NONE
+
+    def condemns(self, one: RecipientReport, evidence: Evidence) -> bool:
+        """Whether the address is known not to work, by this failure alone."""
+        return self.counts(one, evidence) and evidence.enough and one.blame is Blame.HARD
 
 
 def match(one: RecipientReport, addresses: Mapping[int, str]) -> Match:
@@ -50,7 +77,7 @@ def reached_no_more(status: Status, outcome: str, *, hard: bool) -> bool:
 
     :param status: of the message
     :param outcome: of the recipient, until now
-    :param hard: their address does not work
+    :param hard: their address is known not to work
     """
     if status is Status.QUEUED and outcome != "accepted":
         return hard and outcome != "permanent"  # else the try that is to come decides: it was refused for now only

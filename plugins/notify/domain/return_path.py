@@ -1,13 +1,13 @@
 """Where a mail that cannot be delivered comes back to: an address that says which message it was (VERP).
 
-``bounces@example.com`` becomes ``bounces+42-1f0e9a7b3c@example.com`` for message 42. What follows the dash is taken
-from the Message-ID, which only those have seen who got the mail: so nobody else can make it look as if a mail had come
-back, and no secret has to be kept.
+``bounces@example.com`` becomes ``bounces+42-1f0e9a7b3c@example.com`` for message 42. What follows the dash is made of
+the Message-ID and a secret of the outbox, so nobody can make it up. A Message-ID alone is no secret: answers, archives
+and lists show it to others. The address is seen by the servers on the way and by whoever gets the mail (its header
+Return-Path).
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -39,12 +39,13 @@ class Bounced:
     check: str
 
 
-def return_path(mailbox: str, number: int, message_id: str) -> str:
+def return_path(mailbox: str, number: int, message_id: str, secret: bytes) -> str:
     """The address that a message comes back to.
 
     :param mailbox: the mailbox that is read for bounces, ``local@domain``; its server must take ``local+anything``
     :param number: of the message in the register
     :param message_id: its Message-ID
+    :param secret: the outbox's
     :raises ValueError: the mailbox is no address, or has no room for what is added
     """
     local, at, domain = mailbox.rpartition("@")
@@ -55,7 +56,7 @@ def return_path(mailbox: str, number: int, message_id: str) -> str:
             f"{mailbox!r} is too long to be a return path: "
             f"what stands before the at sign may have {LONGEST_LOCAL - _ADDED} octets"
         )
-    return f"{local}+{number}-{_check(message_id)}@{domain}"
+    return f"{local}+{number}-{_check(message_id, secret)}@{domain}"
 
 
 def read_return_path(address: str) -> Bounced | None:
@@ -68,10 +69,10 @@ def read_return_path(address: str) -> Bounced | None:
     return Bounced(int(found[1]), found[2].lower())
 
 
-def fits(bounced: Bounced, message_id: str) -> bool:
-    """Whether the address was made for the message with this Message-ID."""
-    return hmac.compare_digest(bounced.check, _check(message_id))
+def fits(bounced: Bounced, message_id: str, secret: bytes) -> bool:
+    """Whether the address was made for the message with this Message-ID, by the outbox with this secret."""
+    return hmac.compare_digest(bounced.check, _check(message_id, secret))
 
 
-def _check(message_id: str) -> str:
-    return hashlib.sha256(message_id.encode()).hexdigest()[:_CHECKED]
+def _check(message_id: str, secret: bytes) -> str:
+    return hmac.digest(secret, message_id.encode(), "sha256").hex()[:_CHECKED]

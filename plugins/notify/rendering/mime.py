@@ -11,8 +11,8 @@ import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.header import Header
-from email.utils import make_msgid
 from functools import lru_cache
+from secrets import token_hex
 from uuid import uuid4
 
 from notify.domain.address import CONTROL, Address
@@ -36,8 +36,8 @@ class Body:
 
 
 def new_message_id(domain: str) -> str:
-    """A Message-ID that nobody has had before (RFC 5322, 3.6.4)."""
-    return make_msgid(domain=domain)
+    """A Message-ID that nobody has had before, and that nobody can foretell from others (RFC 5322, 3.6.4)."""
+    return f"<{token_hex(16)}@{domain}>"
 
 
 def new_boundary() -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.blame import LATEST
 from notify.domain.bounce import Action, RecipientReport, Report
-from notify.domain.comeback import Match
+from notify.domain.comeback import Evidence, Match
 from notify.domain.kind import UNDELIVERED
 from notify.domain.return_path import fits
 from notify.domain.status import Status
@@ -27,12 +27,25 @@ NOTICE_KIND = UNDELIVERED
 
 # --- Finding the message ---------------------------------------------------------------------------------------------
 
-# The row is locked: what a drain is settling at this moment is known before anything is decided.
-_MESSAGE = """
-    select id, message_id, status, kind, priority from notify.messages where {} for no key update
-"""
-_BY_NUMBER = sa.text(_MESSAGE.format("id = any(cast(:numbers as bigint[])) order by id"))
-_BY_MESSAGE_ID = sa.text(_MESSAGE.format("message_id = :message_id"))
+# Without locks: whoever makes a report up may name any messages.
+_BY_NUMBER = sa.text("""
+    select m.id, m.message_id, i.bounce_secret from notify.messages m cross join notify.identity i
+    where m.id = any(cast(:numbers as bigint[]))
+""")
+_BY_MESSAGE_ID = sa.text("""
+    select id from notify.messages where message_id = any(cast(:ids as text[]))
+    order by array_position(cast(:ids as text[]), message_id) limit 1
+""")
+
+# The row is locked: what a drain is settling at this moment is known before anything is decided. What was never sent
+# cannot come back.
+_LOCK = sa.text("""
+    select m.id, m.status, m.kind, m.priority,
+           coalesce(now() < cast(:latest as interval) + greatest(m.sent_at, (
+               select max(coalesce(a.ended_at, a.begun_at)) from notify.attempts a where a.message_id = m.id)), false)
+               as recent
+    from notify.messages m where m.id = :id for no key update of m
+""")
 
 _RECIPIENTS = sa.text("""
     select position, address, outcome from notify.recipients where message_id = :id order by position for no key update
@@ -54,39 +67,51 @@ class KnownMessage:
 
     :param silent: nobody is told when it comes back: a notice about such mails, or bulk
     :param recipients: those that were not erased
+    :param evidence: what speaks for the report
     """
 
     id: int
     status: Status
     silent: bool
     recipients: tuple[KnownRecipient, ...]
+    evidence: Evidence
 
 
 def find(connection: Connection, report: Report) -> KnownMessage | None:
     """Find the message that a report is about, and lock it.
 
-    By the address that the report came to, whose check must fit; else by the Message-ID, which is random and which
-    nobody has seen either who did not get the mail.
+    By the address that the report came to, whose check must fit; else by the Message-ID, which proves less: see
+    :class:`notify.domain.comeback.Evidence`.
     """
-    row = _found(connection, report)
+    number = _by_return_path(connection, report)
+    proven = number is not None
+    if number is None:
+        number = connection.scalar(_BY_MESSAGE_ID, {"ids": list(report.message_ids)})
+    row = connection.execute(_LOCK, {"id": number, "latest": LATEST}).one_or_none() if number else None
     if row is None:
         return None
     recipients = [KnownRecipient(*one) for one in connection.execute(_RECIPIENTS, {"id": row.id})]
     silent = row.kind == NOTICE_KIND or row.priority == "bulk"
-    return KnownMessage(row.id, Status(row.status), silent, tuple(recipients))
+    evidence = Evidence(recent=row.recent, proven=proven, alone=len(recipients) == 1)
+    return KnownMessage(row.id, Status(row.status), silent, tuple(recipients), evidence)
 
 
-def _found(connection: Connection, report: Report) -> sa.Row[Any] | None:
-    if report.bounced:
-        numbers = {"numbers": sorted({one.number for one in report.bounced})}
-        for row in connection.execute(_BY_NUMBER, numbers).all():
-            if any(one.number == row.id and fits(one, row.message_id) for one in report.bounced):
-                return row
-    for message_id in report.message_ids:
-        found = connection.execute(_BY_MESSAGE_ID, {"message_id": message_id}).one_or_none()
-        if found is not None:
-            return found
+def _by_return_path(connection: Connection, report: Report) -> int | None:
+    numbers = {"numbers": [one.number for one in report.bounced]}
+    for row in connection.execute(_BY_NUMBER, numbers) if report.bounced else ():
+        if any(one.number == row.id and fits(one, row.message_id, row.bounce_secret) for one in report.bounced):
+            number: int = row.id
+            return number
     return None
+
+
+_SECRET = sa.text("select bounce_secret from notify.identity")
+
+
+def secret(connection: Connection) -> bytes:
+    """What the addresses that mails come back to are made with."""
+    found: bytes = connection.execute(_SECRET).scalar_one()
+    return found
 
 
 # --- Keeping the report ----------------------------------------------------------------------------------------------
@@ -121,7 +146,7 @@ def add(connection: Connection, report: Report, one: RecipientReport, message: K
         "action": one.action.value,
         "status": one.status,
         "blame": one.blame.value if failed else None,
-        "counts": match.counts(one),
+        "counts": match.counts(one, message.evidence),
         "words": one.words,
         "reporter": report.reporter,
         "tell": failed and not message.silent,
