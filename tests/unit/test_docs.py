@@ -14,15 +14,18 @@ from notify.domain.blame import BY_DETAIL, BY_SUBJECT, HARD_EXPIRY, SOFT_BOUNCES
 from notify.domain.bounce import Sort
 from notify.domain.event import EventDraft
 from notify.domain.home import Reason
+from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, LONGEST, SHORTEST
 from notify.domain.kind import BUILT_IN
 from notify.domain.message import Draft
 from notify.domain.preference import Frequency
+from notify.domain.status import RESENDABLE, TRANSITIONS, Status
 from notify.drain import DrainResult
 from notify.housekeeping import HousekeepingResult
 from notify.mailboxes.imap_settings import Extras
 from notify.merge import MergeResult
 from notify.operators.notify import EVENT_FIELDS
 from notify.operators.send_message import FIELDS
+from notify.witness import MARK, Witness
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -108,6 +111,39 @@ def test_the_numbers_of_a_run_exist() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1])
     }
     assert told == {field.name for field in dataclasses.fields(DrainResult)} - {"sender"}
+
+
+def test_the_states_are_those_there_are() -> None:
+    """docs/operations.md tells of each state of a message what it means and what to do."""
+    table = (CHECKOUT / "docs" / "operations.md").read_text().split("| state |")[1].split("\n\n")[0]
+    assert first_column(table) == {status.value for status in Status}
+
+
+def test_the_diagram_of_states_is_the_code() -> None:
+    """docs/architecture.md draws exactly the ways that a message may go, and names those that are a person's resend."""
+    diagram = (CHECKOUT / "docs" / "architecture.md").read_text().split("stateDiagram-v2")[1].split("```")[0]
+    drawn = re.findall(r"^ +(\w+) --> (\w+): (.*)$", diagram, flags=re.MULTILINE)
+    assert {(before, after) for before, after, _ in drawn} == {
+        (before.value, after.value) for before, after in TRANSITIONS
+    }
+    resent = {before for before, after, how in drawn if after == "queued" and "resend" in how}
+    assert resent == {status.value for status in RESENDABLE}
+
+
+def test_the_mark_is_named_as_it_is() -> None:
+    """docs/operations.md names the Variable and the file that a restored copy is known by."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    assert f"the Variable `{MARK}`" in page
+    assert f"`{Witness()._file.name}`" in page
+
+
+def test_the_times_of_keeping_are_those_there_are() -> None:
+    """docs/configuration.md names the default, the shortest and the longest time to keep bodies and rows."""
+    page = (CHECKOUT / "docs" / "configuration.md").read_text()
+    for name, default in (("notify_keep_bodies", KEEP_BODIES), ("notify_keep_rows", KEEP_ROWS)):
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
+        assert f"| `P{default.days}D` |" in row
+        assert f"`P{SHORTEST.days}D` to `P{LONGEST.days}D`" in row
 
 
 def test_the_numbers_of_a_merge_exist() -> None:
