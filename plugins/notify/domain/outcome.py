@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -38,19 +38,21 @@ class Outcome:
 
     :param recipients: one for each recipient that the attempt was for; none where recipients or content were erased
         while the message waited
+    :ivar verdict: the attempt's own verdict: the one that decides what happens to the message next
     """
 
     recipients: tuple[RecipientOutcome, ...]
+    verdict: Verdict = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked for once: a drain asks for it several times a message.
+        heaviest = min((one.verdict for one in self.recipients), key=_WEIGHT.index, default=Verdict.PERMANENT)
+        object.__setattr__(self, "verdict", heaviest)
 
     @classmethod
     def same(cls, positions: Iterable[int], verdict: Verdict, code: int | None, text: str) -> Outcome:
         """The same outcome for every recipient."""
         return cls(tuple(RecipientOutcome(position, verdict, code, text) for position in positions))
-
-    @property
-    def verdict(self) -> Verdict:
-        """The attempt's own verdict: the one that decides what happens to the message next."""
-        return min((outcome.verdict for outcome in self.recipients), key=_WEIGHT.index, default=Verdict.PERMANENT)
 
     @property
     def decisive(self) -> RecipientOutcome:
