@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from notify import cli
+from notify.domain.status import Status
 from notify.settings import HandOverSettings
 from tests.imap_server import ImapServer
 from tests.returns import FULL, Postroom
@@ -39,6 +40,17 @@ def notify(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def run(*arguments: str) -> str:
         assert cli.main(arguments) == 0, capsys.readouterr().err
         return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refuse(notify: Command, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The same for what must be refused; its error."""
+
+    def run(*arguments: str) -> str:
+        assert cli.main(arguments) == 1
+        return capsys.readouterr().err
 
     return run
 
@@ -77,10 +89,59 @@ def test_suppressions(room: Postroom, notify: Command) -> None:
     assert notify("suppressions", "list", "--source", "bounce") == "No such address is on the list.\n"
 
 
-def test_sent_again(room: Postroom, notify: Command) -> None:
-    """What came back can be sent again by command."""
+def test_sent_again(room: Postroom, notify: Command, refuse: Command) -> None:
+    """What came back can be sent again by command, once the address is lifted; until then, the command says so."""
     message = room.send(ANNA)
     room.bounce(message)
     room.run()
+    assert f"first: python -m notify suppressions lift {ANNA}" in refuse("messages", "resend", str(message.id))
+    assert f"--address {ANNA}, then python -m notify messages resend ID" in notify("suppressions", "lift", ANNA)
     assert "in the queue again" in notify("messages", "resend", str(message.id))
     assert [mail.recipients for mail in room.drain().outbox] == [(ANNA,)]
+
+
+def test_what_is_queued_is_suppressed_too(room: Postroom, notify: Command) -> None:
+    """Who is put on the list gets nothing that is queued already; it stays in the register, and others get theirs."""
+    first, second, shared = room.queue(ANNA), room.queue(ANNA.upper()), room.queue(ANNA, BOB)
+    told = notify("suppressions", "add", ANNA, "--reason", "unsubscribed")
+    assert told == f"{ANNA} gets nothing until you lift it. 2 queued messages were suppressed.\n"
+    assert [mail.recipients for mail in room.drain().outbox] == [(BOB,)]
+    for number in (first, second):
+        message = room.read(number)
+        assert (message.status, message.status_reason) == (Status.SUPPRESSED, "on the suppression list: unsubscribed")
+    assert room.read(shared).status is Status.SENT
+
+
+def test_what_was_queued_since(room: Postroom, notify: Command) -> None:
+    """Where the address is on the list already, what is queued all the same is suppressed for the reason there."""
+    notify("suppressions", "add", ANNA, "--reason", "unsubscribed")
+    number = room.queue(ANNA)
+    room.do("update notify.messages set status = 'queued'")
+    room.do("update notify.recipients set outcome = 'pending'")
+    told = notify("suppressions", "add", ANNA, "--reason", "moved", "--days", "3")
+    assert "on the list already" in told
+    assert "1 queued message was suppressed." in told
+    assert room.read(number).status_reason == "on the suppression list: unsubscribed"
+
+
+def test_one_refused_takes_all_along(room: Postroom, notify: Command, refuse: Command) -> None:
+    """Of several messages none is changed where one is refused; that is told, and what can be done with that one."""
+    held, other = str(room.queue(ANNA)), str(room.queue(BOB))
+    assert notify("messages", "hold", held) == f"Message {held} is held.\n"
+    said = refuse("messages", "hold", other, held)
+    assert f"Message {held} is held; only queued can become held." in said
+    assert f"release it first: python -m notify messages release {held}" in said
+    assert "Nothing was changed" in said
+    assert "Nothing was changed" not in refuse("messages", "hold", held)
+    assert room.read(int(other)).status is Status.QUEUED
+    notify("messages", "cancel", held, other)
+    assert {room.read(int(one)).status for one in (held, other)} == {Status.CANCELLED}
+    assert f"python -m notify messages resend {held}" in refuse("messages", "hold", held)
+
+
+def test_what_arrived_is_not_sent_again(room: Postroom, refuse: Command) -> None:
+    """A delivered message cannot be resent, and the error says what to do instead."""
+    message = room.send(ANNA)
+    room.bounce(message, said=[(ANNA, "2.1.5", "smtp; 250 2.1.5 OK")], action="delivered")
+    room.run()
+    assert "hand over a new message" in refuse("messages", "resend", str(message.id))

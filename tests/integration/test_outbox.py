@@ -17,7 +17,7 @@ from notify.drain import Drainer
 from notify.exceptions import TransitionError
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
-from notify.storage import outbox, register
+from notify.storage import outbox, register, suppressions
 from notify.storage.engine import set_actor, transaction
 
 SENDER = "smtp_default"
@@ -28,7 +28,7 @@ Action = tuple[Callable[[Connection, int], None], frozenset[Status], Status]
 ACTIONS: dict[str, Action] = {
     "hold": (outbox.hold, frozenset({Status.QUEUED}), Status.HELD),
     "release": (outbox.release, frozenset({Status.HELD}), Status.QUEUED),
-    "cancel": (outbox.cancel, frozenset({Status.QUEUED}), Status.CANCELLED),
+    "cancel": (outbox.cancel, frozenset({Status.QUEUED, Status.HELD}), Status.CANCELLED),
     "suppress": (lambda c, n: outbox.suppress(c, n, "on the list"), frozenset({Status.QUEUED}), Status.SUPPRESSED),
     "delivered": (
         lambda c, n: outbox.receipt(c, n, delivered=True, reason="2.0.0"),
@@ -156,11 +156,11 @@ def test_two_persons_at_once(engine: Engine, connection: Connection, queue: Queu
     with engine.connect() as other:
         other.execute(sa.text("set local lock_timeout = '100ms'"))
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            outbox.cancel(other, number)
+            outbox.hold(other, number)
         other.rollback()
         connection.commit()
         with pytest.raises(TransitionError, match="is held"):
-            outbox.cancel(other, number)
+            outbox.hold(other, number)
 
 
 def test_release_keeps_the_time(connection: Connection, queue: Queue) -> None:
@@ -245,6 +245,45 @@ def test_resend_starts_afresh(engine: Engine, connection: Connection, queue: Que
     make_due(connection)
     drain(engine, channel)
     assert register.read(connection, number).status is Status.SENT
+
+
+@pytest.mark.parametrize("name", ["resend", "release"])
+def test_nothing_goes_to_the_suppression_list(connection: Connection, queue: Queue, name: str) -> None:
+    """What would go to somebody who is on the list by now is not put in the queue, until they are lifted."""
+    act, after = ACTIONS[name][0], "first: python -m notify suppressions lift anna@example.com"
+    number = queue(ANNA, BOB)
+    outbox.hold(connection, number)
+    suppressions.add(connection, ANNA.upper(), "unsubscribed", None)
+    with pytest.raises(TransitionError, match=rf"anna@example.com \(unsubscribed\)\. .*{after}"):
+        act(connection, number)
+    assert register.read(connection, number).status is Status.HELD
+    suppressions.lift(connection, ANNA)
+    act(connection, number)
+    assert register.read(connection, number).status is Status.QUEUED
+
+
+def test_resend_looks_at_whom_it_would_reach(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Who has got the message already may be on the list; but not if it would go to all of them once more."""
+    number = queue(ANNA, BOB)
+    channel = MemoryChannel()
+    channel.refuse(BOB, Verdict.PERMANENT, 550, "5.1.1 no such mailbox")
+    drain(engine, channel)
+    suppressions.add(connection, ANNA, "unsubscribed", None)
+    outbox.resend(connection, number)
+    connection.commit()
+    drain(engine, MemoryChannel())
+    with pytest.raises(TransitionError, match=r"lift anna@example\.com"):
+        outbox.resend(connection, number)
+
+
+def test_many_on_the_list(connection: Connection, queue: Queue) -> None:
+    """Of very many on the list some are named, and the others are counted."""
+    number = queue(*(f"r{n}@example.com" for n in range(8)))
+    outbox.cancel(connection, number)
+    for n in range(8):
+        suppressions.add(connection, f"r{n}@example.com", "gone", None)
+    with pytest.raises(TransitionError, match=r"r4@example.com \(gone\); and 3 more\."):
+        outbox.resend(connection, number)
 
 
 def test_resend_while_waiting(connection: Connection, queue: Queue) -> None:

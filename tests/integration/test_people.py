@@ -20,7 +20,7 @@ from notify.cli.database import connect
 from notify.domain.person import Person
 from notify.domain.preference import Frequency, Preference
 from notify.exceptions import ConfigurationError
-from notify.storage import people, preferences
+from notify.storage import people, preferences, suppressions
 from notify.storage.people import ImportCounts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -363,6 +363,7 @@ def test_people_show(sample: Command, connection: Connection) -> None:
         "  Groups      everybody, logistics",
         "  Came from   import",
         "  Put aside   2, the first due 2040-01-02 00:00Z",
+        "  Suppressed  -",
         "  case_changed          daily at 18:00, quiet 22:00-07:00",
         "  deadline_exceeded     immediately, mandatory",
         "  invoice_paid          daily at 18:00, quiet 22:00-07:00",
@@ -370,6 +371,9 @@ def test_people_show(sample: Command, connection: Connection) -> None:
     ):
         assert line in out.splitlines()
     assert "There is no person 'nobody'" in sample("people", "show", "nobody")[2]
+    suppressions.add(connection, "Kenji@Example.com", "asked for it", None)
+    connection.commit()
+    assert "  Suppressed  for good: asked for it" in sample("people", "show", "kenji")[1].splitlines()
 
 
 def test_preferences_by_command(sample: Command, connection: Connection) -> None:
@@ -422,12 +426,18 @@ def test_suppressions_by_command(notify: Command, capsys: pytest.CaptureFixture[
     """An address is put on the list, shown there and lifted; one that is on it for longer stays."""
     add = ("suppressions", "add", "Anna@Example.com", "--reason", "asked for it")
     assert notify("suppressions", "list")[1] == "No address is on the list.\n"
-    assert notify(*add, "--days", "7")[1] == "Anna@example.com gets nothing of any event for 7 days.\n"
-    assert notify(*add)[1] == "Anna@example.com gets nothing of any event until you lift it.\n"
+    nothing = "No queued messages were suppressed."
+    assert notify(*add, "--days", "7")[1] == f"Anna@example.com gets nothing for 7 days. {nothing}\n"
+    assert notify(*add)[1] == f"Anna@example.com gets nothing until you lift it. {nothing}\n"
     assert "on the list already" in notify(*add, "--days", "7")[1]
-    assert notify("suppressions", "list")[1].endswith("  anna@example.com  for good, by a person: asked for it\n")
-    lifted = "ANNA@example.com gets mail again; its bounces so far count no more.\n"
-    assert notify("suppressions", "lift", "ANNA@example.com")[1] == lifted
+    for one in ((), ("--address", "anna@EXAMPLE.com")):
+        listed = notify("suppressions", "list", *one)[1]
+        assert listed.endswith("  anna@example.com  for good, by a person: asked for it\n")
+    for one in (("--address", "bob@example.com"), ("--address", "anna@example.com", "--source", "bounce")):
+        assert notify("suppressions", "list", *one)[1] == "No such address is on the list.\n"
+    lifted = notify("suppressions", "lift", "ANNA@example.com")[1]
+    assert lifted.startswith("ANNA@example.com gets mail again; its bounces so far count no more.\n")
+    assert "python -m notify messages list --status suppressed --address ANNA@example.com" in lifted
     assert notify("suppressions", "lift", "anna@example.com")[0] == 1
     for wrong in (("lift", "anna"), ("add", "anna@example.com", "--reason", "r", "--days", "0")):
         with pytest.raises(SystemExit):

@@ -18,7 +18,7 @@ DRAWN = {
     "failed": {"queued"},
     "uncertain": {"queued", "delivered", "undelivered"},
     "cancelled": {"queued"},
-    "held": {"queued"},
+    "held": {"queued", "cancelled"},
     "expired": {"queued"},
     "suppressed": {"queued"},
     "delivered": {"undelivered"},

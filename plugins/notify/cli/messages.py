@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.status import Status
+from notify.exceptions import TransitionError
 from notify.storage import bounces, outbox, register, schema
 from notify.storage.engine import transaction
 
@@ -19,9 +20,16 @@ from notify.storage.engine import transaction
 ACTIONS: dict[str, tuple[str, Callable[[Connection, int], None], str]] = {
     "hold": ("keep a queued message from being sent", outbox.hold, "held"),
     "release": ("put a held message back in the queue", outbox.release, "back in the queue"),
-    "cancel": ("take a queued message back", outbox.cancel, "cancelled"),
-    "resend": ("send a message again, to those it has not reached", outbox.resend, "in the queue again"),
+    "cancel": ("take a queued or held message back", outbox.cancel, "cancelled"),
+    "resend": (
+        "send a message again: to those whom it has not reached, or, where it reached all, to all of them once more",
+        outbox.resend,
+        "in the queue again",
+    ),
 }
+
+#: One of several that is refused takes the others along.
+_UNCHANGED = "\nNothing was changed, the other messages neither."
 
 
 def add_commands(commands: Any) -> None:
@@ -50,7 +58,10 @@ def _act(options: argparse.Namespace) -> None:
     with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
         schema.require(connection)
         for number in options.id:
-            act(connection, number)
+            try:
+                act(connection, number)
+            except TransitionError as error:
+                raise TransitionError(f"{error}{_UNCHANGED if len(options.id) > 1 else ''}") from None
     for number in options.id:
         print(f"Message {number} is {done}.")
 
@@ -99,6 +110,8 @@ def _lines(message: register.RegisteredMessage) -> list[str]:
         f"  Sender       {message.sender}; {message.priority}, {message.guarantee}",
         f"  Handed over  {message.created_at:%Y-%m-%d %H:%M:%SZ} by {origin}",
     ]
+    if not message.has_body:
+        lines.append("  No body any more (removed by Housekeeping, or erased)")
     if message.status is Status.QUEUED:
         lines.append(f"  Not before   {message.not_before:%Y-%m-%d %H:%M:%SZ}")
     lines.append("Recipients")

@@ -15,11 +15,13 @@ from typing import Any
 from notify import settings
 from notify.cli import arguments, preferences
 from notify.cli.database import connect
+from notify.cli.suppressions import lasting
 from notify.domain.person import Person, check_people, told
 from notify.exceptions import ConfigurationError
-from notify.storage import people, schema
+from notify.storage import people, schema, suppressions
 from notify.storage.engine import transaction
 from notify.storage.people import ImportCounts, Record
+from notify.storage.suppressions import Suppression
 
 #: Where people come from who were imported by this command; ``--complete`` speaks of them alone.
 SOURCE = "import"
@@ -204,12 +206,15 @@ def _show(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         record = people.read(connection, options.login)
+        email = record.person.email if record else None
+        suppression = next(iter(suppressions.find(connection, [email] if email else []).values()), None)
     if record is None:
         raise ConfigurationError(f"There is no person {options.login!r}; see python -m notify people list.")
-    print("\n".join([*_lines(record), *preferences.lines(settings.kinds(), record.person.preferences or {})]))
+    said = preferences.lines(settings.kinds(), record.person.preferences or {})
+    print("\n".join([*_lines(record, suppression), *said]))
 
 
-def _lines(record: Record) -> list[str]:
+def _lines(record: Record, suppression: Suppression | None) -> list[str]:
     person = record.person
     first = f", the first due {record.next_due:%Y-%m-%d %H:%MZ}" if record.next_due else ""
     fields = {
@@ -223,6 +228,7 @@ def _lines(record: Record) -> list[str]:
         "Came from": record.source,
         "Changed": f"{record.updated_at:%Y-%m-%d %H:%MZ}",
         "Put aside": f"{record.put_aside or 'nothing'}{first}",
+        "Suppressed": suppression and f"{lasting(suppression)}: {suppression.reason}",
     }
     title = f"{person.login}: {'active' if person.active else 'not active any more'}"
     return [title, *(f"  {name:<10}  {value or '-'}" for name, value in fields.items())]

@@ -11,9 +11,9 @@ from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
-from notify.storage import schema, suppressions
+from notify.storage import bounces, schema, suppressions
 from notify.storage.engine import transaction
-from notify.storage.suppressions import Source
+from notify.storage.suppressions import Source, Suppression
 
 
 def add_commands(commands: Any) -> None:
@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="the addresses that were put on the list last")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.add_argument("--source", choices=[source.value for source in Source], help="only what this put there")
+    listing.add_argument("--address", type=_mailbox, help="only this one; also that of an erased person")
     listing.set_defaults(run=_list)
 
     adding = actions.add_parser("add", help="send nothing to an address")
@@ -54,24 +55,40 @@ def _list(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         source = Source(options.source) if options.source else None
-        found = suppressions.newest(connection, options.limit, source=source)
+        if options.address:
+            known = suppressions.find(connection, [options.address]).values()
+            found = [one for one in known if source in {None, one.source}]
+        else:
+            found = suppressions.newest(connection, options.limit, source=source)
     for one in found:
-        until = f"until {one.expires_at:%Y-%m-%d %H:%MZ}" if one.expires_at else "for good"
-        state = ", which is past" if one.expired else ""
-        print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {until}{state}, by a {one.source}: {one.reason}")
+        state = f"{lasting(one)}{', which is past' if one.expired else ''}"
+        print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {state}, by a {one.source}: {one.reason}")
     if not found:
-        print("No such address is on the list." if options.source else "No address is on the list.")
+        print(f"No {'such ' if options.source or options.address else ''}address is on the list.")
+
+
+def lasting(one: Suppression) -> str:
+    """For how long an address is on the list, in words."""
+    return f"until {one.expires_at:%Y-%m-%d %H:%MZ}" if one.expires_at else "for good"
 
 
 def _add(options: argparse.Namespace) -> None:
     with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
         schema.require(connection)
         changed = suppressions.add(connection, options.address, options.reason, options.days)
-    if not changed:
-        print(f"{options.address} was on the list already, for at least as long; lift it first to change that.")
-        return
-    until = f"for {options.days.days} days" if options.days else "until you lift it"
-    print(f"{options.address} gets nothing of any event {until}.")
+        # What is queued was handed over before; also when the address is on the list already, for another reason.
+        (reason,) = suppressions.among(connection, [options.address]).values()
+        withheld = bounces.withhold(connection, options.address, f"on the suppression list: {reason}")
+    if changed:
+        until = f"for {options.days.days} days" if options.days else "until you lift it"
+        said = f"{options.address} gets nothing {until}"
+    else:
+        said = f"{options.address} was on the list already, for at least as long; lift it first to change that"
+    print(f"{said}. {_counted(withheld)} suppressed.")
+
+
+def _counted(withheld: int) -> str:
+    return f"{withheld or 'No'} queued message{' was' if withheld == 1 else 's were'}"
 
 
 def _lift(options: argparse.Namespace) -> None:
@@ -80,3 +97,7 @@ def _lift(options: argparse.Namespace) -> None:
         if not suppressions.lift(connection, options.address):
             raise ConfigurationError(f"{options.address} is not on the list; see python -m notify suppressions list.")
     print(f"{options.address} gets mail again; its bounces so far count no more.")
+    print(
+        "What was suppressed meanwhile stays so: see python -m notify messages list --status suppressed --address "
+        f"{options.address}, then python -m notify messages resend ID. Events that made no mail are not made up for."
+    )

@@ -55,6 +55,7 @@ FINAL = frozenset(
 #: Every legal transition; the database holds the same list as a constraint.
 TRANSITIONS = _ways(
     ({Status.QUEUED}, {Status.SENDING, Status.HELD, Status.CANCELLED, Status.SUPPRESSED, Status.EXPIRED}),
+    ({Status.HELD}, {Status.CANCELLED}),
     ({Status.SENDING}, {Status.SENT, Status.QUEUED, Status.FAILED, Status.UNCERTAIN}),
     # A receipt settles the doubt as well: nothing comes back that was not sent. And a mail may come back late, from
     # behind the server that said it was delivered.

@@ -189,7 +189,7 @@ def _tell(handed_over: HandedOver) -> None:
         log.info("message %s %s (Message-ID %s)", message.id, state, message.message_id)
     if handed_over.suppressed:
         log.warning(
-            "%s recipients get nothing: their addresses are on the suppression list. Look at the messages in the "
-            "register, and lift the addresses that work again: python -m notify suppressions",
+            "%s recipients get nothing: their addresses are on the suppression list. Which, and why: python -m notify "
+            "suppressions list; those that work again: python -m notify suppressions lift ADDRESS",
             handed_over.suppressed,
         )

@@ -13,7 +13,7 @@ from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.outcome import Verdict
 from notify.domain.status import RESENDABLE, Status, may_become
 from notify.exceptions import TransitionError
-from notify.storage import bulk
+from notify.storage import bulk, suppressions
 from notify.storage.attachments import StoredFile
 from notify.storage.models import contents, message_attachments, messages, recipients
 
@@ -230,6 +230,18 @@ def _add_attachments(connection: Connection, new: Sequence[NewMessage], ids: Seq
 
 # --- Moved by people -------------------------------------------------------------------------------------------------
 
+#: Addresses that an error names; of one mail to many, the others are counted.
+_NAMED = 5
+
+#: What can be done with a message in each state, for people who wanted something else.
+_INSTEAD: dict[Status, str] = {
+    Status.QUEUED: "To keep it from being sent: python -m notify messages hold {number}",
+    Status.SENDING: "Try again in a few minutes; if a run has died, the next one takes the message over.",
+    Status.HELD: "To have it sent, release it first: python -m notify messages release {number}",
+    Status.DELIVERED: "It has arrived. To send it once more, hand over a new message.",
+    **dict.fromkeys(RESENDABLE - {Status.HELD}, "To have it sent again: python -m notify messages resend {number}"),
+}
+
 
 def move(connection: Connection, number: int, before: frozenset[Status], after: Status, reason: str) -> Status:
     """Put a message from one of the expected states into another.
@@ -238,19 +250,26 @@ def move(connection: Connection, number: int, before: frozenset[Status], after: 
     :returns: the state it was in
     :raises TransitionError: there is no such message, or it is in none of these states
     """
+    status = _expect(connection, number, before, after)
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == number, messages.c.status == status.value)
+        .values(status=after.value, status_reason=reason)
+    )
+    return status
+
+
+def _expect(connection: Connection, number: int, before: frozenset[Status], after: Status) -> Status:
+    """Lock a message that is in one of the expected states; the state it is in."""
     status = connection.scalar(sa.select(messages.c.status).where(messages.c.id == number).with_for_update())
     if status is None:
         raise TransitionError(f"There is no message {number} in the register.")
     if Status(status) not in before or not may_become(Status(status), after):
         expected = ", ".join(sorted(before))
         raise TransitionError(
-            f"Message {number} is {status}; only {expected} can become {after}. Look at its history and decide anew."
+            f"Message {number} is {status}; only {expected} can become {after}. "
+            + _INSTEAD[Status(status)].format(number=number)
         )
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == number, messages.c.status == status)
-        .values(status=after.value, status_reason=reason)
-    )
     return Status(status)
 
 
@@ -260,13 +279,18 @@ def hold(connection: Connection, number: int, reason: str = "held by a person") 
 
 
 def release(connection: Connection, number: int, reason: str = "released by a person") -> None:
-    """Put a held message back in the queue."""
+    """Put a held message back in the queue.
+
+    :raises TransitionError: it is not held, or it would go to somebody who is on the suppression list by now
+    """
+    _expect(connection, number, frozenset({Status.HELD}), Status.QUEUED)
+    _require_wanted(connection, number, recipients.c.outcome.not_in(("accepted", "permanent")))
     move(connection, number, frozenset({Status.HELD}), Status.QUEUED, reason)
 
 
 def cancel(connection: Connection, number: int, reason: str = "cancelled by a person") -> None:
-    """Take a queued message back; it stays in the register and can be sent again."""
-    move(connection, number, frozenset({Status.QUEUED}), Status.CANCELLED, reason)
+    """Take a queued or held message back; it stays in the register and can be sent again."""
+    move(connection, number, frozenset({Status.QUEUED, Status.HELD}), Status.CANCELLED, reason)
 
 
 def suppress(connection: Connection, number: int, reason: str) -> None:
@@ -296,22 +320,38 @@ def _require_body(connection: Connection, number: int) -> None:
         )
 
 
+def _require_wanted(connection: Connection, number: int, whom: sa.ColumnElement[bool]) -> None:
+    """Make sure that nobody to whom a message would go is on the suppression list."""
+    addresses = connection.scalars(sa.select(recipients.c.address).where(recipients.c.message_id == number, whom))
+    unwanted = suppressions.among(connection, addresses)
+    if not unwanted:
+        return
+    named = "; ".join(f"{address} ({reason})" for address, reason in sorted(unwanted.items())[:_NAMED])
+    more = f"; and {len(unwanted) - _NAMED} more" if len(unwanted) > _NAMED else ""
+    raise TransitionError(
+        f"Message {number} was not put in the queue: on the suppression list is {named}{more}. "
+        f"If they want mail again, first: python -m notify suppressions lift {min(unwanted)}"
+    )
+
+
 def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
     """Send a message again, as a new attempt of the same message with the same Message-ID.
 
     It goes to those whom it has not reached; where it has reached everybody, to everybody.
 
-    :raises TransitionError: its state does not allow it, or its body is no longer kept
+    :raises TransitionError: its state does not allow it, its body is no longer kept, or it would go to somebody who is
+        on the suppression list
     """
+    _expect(connection, number, RESENDABLE, Status.QUEUED)
     _require_body(connection, number)
-    move(connection, number, RESENDABLE, Status.QUEUED, reason)
     mine = recipients.c.message_id == number
     missed = sa.select(sa.literal(1)).where(mine, recipients.c.outcome != "accepted").exists()
     everybody = not connection.scalar(sa.select(missed))
+    whom = sa.true() if everybody else recipients.c.outcome != "accepted"
+    _require_wanted(connection, number, whom)
+    move(connection, number, RESENDABLE, Status.QUEUED, reason)
     connection.execute(
-        sa.update(recipients)
-        .where(mine, sa.true() if everybody else recipients.c.outcome != "accepted")
-        .values(outcome="pending", code=None, response=None, settled_at=None)
+        sa.update(recipients).where(mine, whom).values(outcome="pending", code=None, response=None, settled_at=None)
     )
     connection.execute(
         sa.update(messages)
