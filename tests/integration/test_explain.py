@@ -148,6 +148,8 @@ def test_each_reason(room: Newsroom, notify: Command) -> None:
     room.publish("anna", case={"id": "8", "process": "Silent"})
     told = [line for number in room.published for line in lines(notify("explain", "--event", number))]
     found = {line.split("reason ")[1].partition(":")[0]: line.split(": ")[-1] for line in told if "reason " in line}
+    found["suppressed"], remedy = found["suppressed"].split("; see ")
+    assert remedy == "python -m notify suppressions list --address hugo@example.com, and lift"
     assert found == {reason.value: sentence for reason, sentence in BECAUSE.items()}
 
 
@@ -173,6 +175,16 @@ def test_person(room: Newsroom, notify: Command) -> None:
         r"Written to bob directly: 1 message",
         rf"  message \d+: 'Hi', {MOMENT}, from reports / run_1: queued, 0 attempts",
     )
+
+
+def test_person_by_address(room: Newsroom, notify: Command) -> None:
+    """A person may be named by their address, in whatever case; also one who is not active any more."""
+    room.publish("bob", word="one")
+    assert (
+        lines(notify("explain", "--person", "BOB@example.com"))[1:] == lines(notify("explain", "--person", "bob"))[1:]
+    )
+    room.hire("bob", active=False)
+    assert lines(notify("explain", "--person", "bob@example.com"))[0].startswith("bob, since")
 
 
 def test_most(room: Newsroom, notify: Command) -> None:
@@ -240,7 +252,8 @@ def test_since_is_meant(room: Newsroom, notify: Command) -> None:
         (("--person", "nobody"), "There is no person 'nobody'"),
         (("--case", "nothing"), "Nothing was published about the case 'nothing'"),
         (("--event", 1, "--since", "P1D"), "--since goes with --person only"),
-        (("--message", 99), "python -m notify messages show 99"),
+        (("--message", 99), "There is no message 99 in the register"),
+        (("--person", "x@example.com"), "python -m notify messages list --address x@example.com"),
     ],
 )
 def test_unknown(room: Newsroom, notify: Command, arguments: tuple[object, ...], said: str) -> None:

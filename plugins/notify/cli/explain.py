@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.home import BECAUSE, Home, Reason
+from notify.domain.person import Person
 from notify.exceptions import ConfigurationError
-from notify.storage import explanation, outbox, people, schema
+from notify.storage import explanation, outbox, people, register, schema
 from notify.storage.explanation import Direct, Told
 
 #: How far back a person's story goes, unless somebody asks for more.
@@ -40,7 +41,9 @@ def add_commands(commands: Any) -> None:
     )
     of = explain.add_mutually_exclusive_group(required=True)
     of.add_argument("--event", type=arguments.number, metavar="ID", help="an event, for each of its recipients")
-    of.add_argument("--person", type=arguments.text, metavar="LOGIN", help="all that concerned a person, newest first")
+    of.add_argument(
+        "--person", type=arguments.text, metavar="LOGIN|ADDRESS", help="all that concerned a person, newest first"
+    )
     of.add_argument("--case", type=arguments.text, metavar="CASE", help="all events of a case, newest first")
     of.add_argument("--message", type=arguments.number, metavar="ID", help="what a mail or a digest tells of")
     explain.add_argument(
@@ -99,9 +102,10 @@ def _story(connection: Connection, options: argparse.Namespace) -> Iterator[str]
         told = explanation.of_case(connection, options.case, most=options.most)
         nothing = f"Nothing was published about the case {options.case!r}."
     else:
+        register.read(connection, options.message)  # or there is no such message
         told = explanation.in_message(connection, options.message, most=options.most)
         nothing = (
-            f"Message {options.message} tells of no event: somebody wrote it directly, or there is no such message. "
+            f"Message {options.message} tells of no event: somebody wrote it directly. "
             f"Look at it with: python -m notify messages show {options.message}"
         )
     if not told:
@@ -111,9 +115,7 @@ def _story(connection: Connection, options: argparse.Namespace) -> Iterator[str]
 
 
 def _of_person(connection: Connection, options: argparse.Namespace) -> Iterator[str]:
-    person = people.find(connection, [options.person]).get(options.person)
-    if person is None:
-        raise ConfigurationError(f"There is no person {options.person!r}; see python -m notify people list.")
+    person = _person(connection, options.person)
     given = _ago(USUAL) if options.since is None else options.since
     since = given if isinstance(given, datetime) else outbox.now(connection) - given
     told = explanation.of_person(connection, person.login, since=since, most=options.most)
@@ -126,6 +128,18 @@ def _of_person(connection: Connection, options: argparse.Namespace) -> Iterator[
     if written:
         yield f"Written to {person.login} directly: {_counted(len(written), 'message')}"
         yield from (f"  {_direct(one)}" for one in written)
+
+
+def _person(connection: Connection, who: str) -> Person:
+    """A person by login or address."""
+    found = people.find(connection, [who]) or people.find_by_email(connection, [who], inactive=True)
+    for person in found.values():
+        return person
+    if "@" in who:
+        raise ConfigurationError(
+            f"No person has the address {who}. What was written to it: python -m notify messages list --address {who}"
+        )
+    raise ConfigurationError(f"There is no person {who!r}; see python -m notify people list.")
 
 
 def _by_event(told: Sequence[Told]) -> Iterator[str]:
@@ -145,7 +159,9 @@ def _happened(one: Told) -> str:
 
 def _home(one: Told) -> str:
     if one.reason is not None:
-        return f"no mail, reason {one.reason}: {BECAUSE[Reason(one.reason)]}"
+        more = f"; see python -m notify suppressions list --address {one.address}, and lift"
+        suppressed = one.reason == Reason.SUPPRESSED and one.address
+        return f"no mail, reason {one.reason}: {BECAUSE[Reason(one.reason)]}{more if suppressed else ''}"
     if one.home is Home.WAITING:
         return f"waiting until {_moment(one.due_at) if one.due_at else '?'}, then UserNotifications moves it"
     mail = f"digest of {one.in_message}" if one.home is Home.DIGEST else "mail"
