@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import imaplib
+import re
+import socket
 import ssl
 import threading
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Self
 
 from proxyprotocol.reader import ProxyProtocolReader
@@ -96,6 +98,52 @@ class ImapServer:
         """Set a flag on all mails of the mailbox."""
         with self._reader() as client:
             client.store("1:*", "+FLAGS", flag)
+
+
+@contextmanager
+def stumbling(port: int, *numbers: int, words: bytes = b"NO [SERVERBUG] Internal error occurred") -> Iterator[int]:
+    """Another door to a server, at which it gives no content of some mails; its port.
+
+    :param port: of the server
+    :param numbers: the mails, by UID; a command that asks for others too gives none of them
+    :param words: what is answered instead; nothing: the connection ends
+    """
+    listener = socket.create_server((HOST, 0))
+    visits = [threading.Thread(target=_visit, args=(listener, port, numbers, words), daemon=True) for _ in range(8)]
+    for visit in visits:
+        visit.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for visit in visits:
+        visit.join(10)
+
+
+def _visit(listener: socket.socket, port: int, numbers: tuple[int, ...], words: bytes) -> None:
+    """Serve one client after the other."""
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with closing(client), socket.create_connection((HOST, port)) as server:
+                answers = threading.Thread(target=_copy, args=(server, client), daemon=True)
+                answers.start()
+                with client.makefile("rb") as lines:
+                    for line in lines:
+                        asked = re.search(rb"UID FETCH ([0-9,]+) .*BODY", line)
+                        if not (asked and {*map(int, asked[1].split(b","))} & {*numbers}):
+                            server.sendall(line)
+                        elif words:
+                            client.sendall(line.split(b" ")[0] + b" " + words + b"\r\n")
+                        else:
+                            break
+                server.shutdown(socket.SHUT_RDWR)
+                answers.join(10)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
 
 
 def _trusting() -> ssl.SSLContext:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from notify.domain.blame import SOFT_BOUNCES, SOFT_EXPIRY, SOFT_WINDOW, Blame
 from notify.domain.bounce import Action, RecipientReport, Report, Sort, read_report
-from notify.domain.comeback import Match, match, reached_no_more, status_after_failure
+from notify.domain.comeback import Match, match, match_nameless, reached_no_more, status_after_failure
 from notify.domain.status import Status, may_become
 from notify.exceptions import ConfigurationError, MailboxFault, UnreadableMail
 from notify.mailboxes import Mailbox, Source
@@ -208,11 +208,11 @@ class _Run:
         mailbox.keep(done["keep"])
         mailbox.set_aside(done["set_aside"])
 
-    def _take(self, number: int, raw: bytes) -> str:
+    def _take(self, number: int, raw: bytes | None) -> str:
         """Do what a mail asks for, in a transaction of its own; then say what becomes of it in the mailbox."""
         self.tally["looked_at"] += 1
         try:
-            report = read_report(raw)
+            report = _report(raw)
             if isinstance(report, Sort):
                 self.ignored[report.value] += 1
                 return "keep"
@@ -251,6 +251,12 @@ class _Run:
         )
 
 
+def _report(raw: bytes | None) -> Report | Sort:
+    if raw is None:
+        raise UnreadableMail("The mail's own server cannot read it, or does not give it.")
+    return read_report(raw)
+
+
 class _Taken:
     """A report, and what follows from it in one transaction."""
 
@@ -285,8 +291,8 @@ class _Taken:
     def _new(self, message: KnownMessage) -> Iterator[tuple[RecipientReport, Match]]:
         """What the report says of recipients, as far as it was not known; kept by now."""
         addresses = {one.position: one.address for one in message.recipients}
-        for one in self.report.recipients:
-            found = match(one, addresses)
+        for said in self.report.recipients:
+            one, found = match_nameless(said, addresses) if message.erased else (said, match(said, addresses))
             if bounces.add(self.connection, self.report, one, message, found):
                 self._count(message, one, found)
                 yield one, found
@@ -295,7 +301,7 @@ class _Taken:
         name = _BLAMED[one.blame] if one.action is Action.FAILED else _COUNTED[one.action]
         self.tally[name] += 1
         whom = "none of its recipients" if found.position is None else f"recipient {found.position + 1}"
-        how = "" if found.direct or found.position is None else ", forwarded"
+        how = ", forwarded" if found.forwarded else ""
         self.lines.append(f"message {message.id}, {whom}{how}: {one.action}, {name} ({one.status or 'no status'})")
 
     # --- The message -------------------------------------------------------------------------------------------------
@@ -364,5 +370,5 @@ def _until(expiry: timedelta | None) -> str:
 
 
 def _reason(one: RecipientReport, found: Match) -> str:
-    forwarded = "" if found.direct or found.position is None else " from where it was forwarded"
+    forwarded = " from where it was forwarded" if found.forwarded else ""
     return f"came back{forwarded}: {one.said}"

@@ -20,14 +20,16 @@ from notify.domain.outcome import Verdict
 from notify.domain.person import Person
 from notify.domain.status import Status
 from notify.exceptions import MailboxFault
+from notify.mailboxes.imap import ImapSource
+from notify.mailboxes.imap_settings import ImapSettings
 from notify.publishing import publish_event
 from notify.settings import HandOverSettings
 from notify.storage import bounces, outbox, people, suppressions
 from notify.storage.engine import transaction
 from notify.storage.register import RegisteredMessage
 from tests.dsn_fuzzer import SAMPLES
-from tests.imap_server import ImapServer
-from tests.returns import FULL, GONE, MAILBOX, SPAM, Postroom, dsn
+from tests.imap_server import ImapServer, stumbling
+from tests.returns import FULL, GONE, MAILBOX, SPAM, Postroom, dsn, imap_connection
 
 ANNA, BOB, CYRIL = "anna@customer.example", "bob@customer.example", "cyril@customer.example"
 DAY = timedelta(days=1)
@@ -774,7 +776,7 @@ def test_stopped(room: Postroom) -> None:
             mailbox = opened.__enter__()
             fetch = mailbox.fetch
 
-            def fetched(numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+            def fetched(numbers: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
                 for position, mail in enumerate(fetch(numbers)):
                     if position == 2:
                         stop.set()
@@ -787,6 +789,21 @@ def test_stopped(room: Postroom) -> None:
     assert (result.looked_at, result.left, result.reports) == (2, 3, 2)
     assert len(room.server.contents()) == 3
     assert room.run().reports == 3
+
+
+@pytest.mark.parametrize("words", [b"NO [SERVERBUG] Internal error", b""])
+def test_a_mail_that_its_server_does_not_give(room: Postroom, words: bytes) -> None:
+    """A mail that its server cannot read is flagged, for a person to look at; what lies around it is taken."""
+    for _ in range(3):
+        room.bounce(room.send(ANNA))
+    with room.source().open() as mailbox:
+        numbers = mailbox.waiting(10)
+    with stumbling(room.server.port, numbers[1], words=words) as port:
+        source = ImapSource(ImapSettings.of("imap_bounces", imap_connection(port)))
+        result = room.run(source=source)
+        assert (result.looked_at, result.reports, result.unreadable, result.left) == (3, 2, 1, 0)
+        assert room.run(source=source).looked_at == 0
+    assert room.server.flags() == [{r"\Flagged"}]
 
 
 class _Opened:

@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from notify.domain.bounce import LARGEST
 from notify.exceptions import MailboxFault
 from notify.mailboxes.imap import ImapSource
 from notify.mailboxes.imap_settings import ImapSettings
-from tests.imap_server import HOST, PASSWORD, ImapServer
+from tests.imap_server import HOST, PASSWORD, ImapServer, stumbling
 from tests.returns import imap_connection
 from tests.smtp_sink import Certificate
 
@@ -34,7 +35,7 @@ def source(connection: Connection) -> ImapSource:
     return ImapSource(ImapSettings.of("imap_bounces", connection))
 
 
-def read(port: int, **extra: Any) -> list[bytes]:
+def read(port: int, **extra: Any) -> list[bytes | None]:
     """What is in the mailbox."""
     with source(imap_connection(port, **extra)).open() as mailbox:
         return [raw for _, raw in mailbox.fetch(mailbox.waiting(10))]
@@ -43,7 +44,8 @@ def read(port: int, **extra: Any) -> list[bytes]:
 def fault(open_it: Callable[[], object]) -> MailboxFault:
     with pytest.raises(MailboxFault) as caught:
         open_it()
-    assert PASSWORD not in str(caught.value)
+    # As a log shows it, with all that led to it.
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     return caught.value
 
 
@@ -94,8 +96,70 @@ def test_only_the_beginning() -> None:
     with ImapServer() as server:
         server.deliver(MAIL + b"x" * LARGEST)
         (beginning,) = read(server.port)
+        assert beginning is not None
         assert len(beginning) == LARGEST
         assert server.flags() == [set()]
+
+
+# --- Mails that a server stumbles over -------------------------------------------------------------------------------
+
+MAILS = [b"Subject: %d\r\n\r\nHi" % number for number in range(1, 6)]
+
+
+@pytest.fixture
+def five() -> Iterator[ImapServer]:
+    """A server with five mails."""
+    with ImapServer() as server:
+        server.deliver(*MAILS)
+        yield server
+
+
+def numbers(server: ImapServer) -> list[int]:
+    """The mails, by UID."""
+    with source(imap_connection(server.port)).open() as mailbox:
+        return list(mailbox.waiting(10))
+
+
+@pytest.mark.parametrize("words", [b"NO [SERVERBUG] Internal error", b"BAD cannot be converted to RFC-822", b""])
+@pytest.mark.parametrize("broken", [[0], [2, 4], [0, 1, 2, 3]])
+def test_stumbles(five: ImapServer, broken: list[int], words: bytes) -> None:
+    """A mail that its server refuses, or hangs up over, does not keep the others from being read."""
+    known = numbers(five)
+    with stumbling(five.port, *(known[place] for place in broken), words=words) as port:
+        assert read(port) == [None if place in broken else MAILS[place] for place in range(5)]
+
+
+@pytest.mark.parametrize("words", [b"NO [SERVERBUG] Internal error", b""])
+def test_stumbles_over_the_only_one(words: bytes) -> None:
+    """A mail that is alone in its mailbox can be told apart as well."""
+    with ImapServer() as server:
+        server.deliver(MAIL)
+        with stumbling(server.port, *numbers(server), words=words) as port:
+            assert read(port) == [None]
+
+
+@pytest.mark.parametrize("words", [b"NO [SERVERBUG] Internal error", b"NO [UNAVAILABLE] Ask later", b""])
+def test_gives_none(five: ImapServer, words: bytes) -> None:
+    """A server that gives none of several mails is at fault itself: that is no mark for the mails."""
+    with stumbling(five.port, *numbers(five), words=words) as port:
+        assert fault(lambda: read(port)).remedy
+
+
+def test_will_pass(five: ImapServer) -> None:
+    """A refusal that will pass, as the server says, is no mail's fault."""
+    first, *_ = numbers(five)
+    with stumbling(five.port, first, words=b"NO [UNAVAILABLE] Ask later") as port:
+        assert "Ask later" in fault(lambda: read(port)).cause
+
+
+def test_the_number_behind() -> None:
+    """Some servers put a mail's number behind its content."""
+    hello = (b"* OK [CAPABILITY IMAP4rev1] hi\r\n", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n", b"TAG OK in\r\n")
+    select = (b"* 1 EXISTS\r\nTAG OK x\r\n", b"TAG NO there\r\n", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n")
+    flags = b"* 1 FETCH (FLAGS (UID) UID 42)\r\nTAG OK x\r\n"
+    content = b"* 1 FETCH (BODY[]<0> {%d}\r\n%b UID 42)\r\nTAG OK x\r\n" % (len(MAIL), MAIL)
+    with scripted(*hello, *select, flags, content, b"TAG OK x\r\n") as (port, _):
+        assert read(port) == [MAIL]
 
 
 # --- OAuth2 ----------------------------------------------------------------------------------------------------------
@@ -164,6 +228,22 @@ def test_encryption_is_demanded() -> None:
         told = fault(lambda: read(port))
     assert "encrypt first" in told.cause
     assert "starttls" in told.remedy
+
+
+@pytest.mark.parametrize("password", [PASSWORD, r"o\"dd \\ words"])
+def test_a_server_that_repeats_what_it_heard(password: str) -> None:
+    """A server that repeats the password in its refusal tells it to no log, however the error came about."""
+    hello = (b"* OK [CAPABILITY IMAP4rev1] hi\r\n", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n")
+    quoted = password.replace("\\", r"\\").replace('"', r"\"").encode()
+    refusal = b'TAG BAD parse error in: LOGIN "bounces" "' + quoted + b'"\r\n'
+    with scripted(*hello, refusal, b"* BYE\r\nTAG OK x\r\n") as (port, _):
+        connection = imap_connection(port)
+        connection.password = password
+        told = fault(lambda: source(connection).open().__enter__())
+    assert "parse error in: LOGIN" in told.cause
+    whole = "".join(traceback.format_exception(told))
+    assert password not in whole
+    assert quoted.decode() not in whole
 
 
 def test_nobody_listens() -> None:

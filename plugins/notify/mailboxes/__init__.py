@@ -16,8 +16,8 @@ class Mailbox(Protocol):
     def waiting(self, most: int) -> Sequence[int]:
         """The mails to read, the oldest first."""
 
-    def fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """The beginning of these mails; those that are gone by now are left out."""
+    def fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
+        """The beginning of these mails; None for one that the server does not give. What is gone is left out."""
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Put these away, so that they do not wait any more; they are no reports, or none of ours."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import re
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from notify.domain.bounce import LARGEST
@@ -36,6 +37,16 @@ _FAILURES = (
 )
 
 
+#: The connection is gone.
+_LOST = (imaplib.IMAP4.abort, ConnectionError)
+
+#: What a server does over a mail that it cannot read: refuse it (NO), misunderstand (BAD), or hang up.
+_STUMBLES = (MailboxFault, imaplib.IMAP4.error, ConnectionError)
+
+#: What a server says of itself that is not a mail's fault (RFC 5530).
+_PASSING = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|THROTTLED)\b", re.IGNORECASE)
+
+
 class ImapSource:
     """Where the mailbox is.
 
@@ -57,30 +68,42 @@ class ImapSource:
         :raises MailboxFault: that cannot be done
         """
         with _faults(self.settings):
-            client = _client(self.settings)
+            mailbox = ImapMailbox(self.settings)
         try:
-            with _faults(self.settings):
-                _log_in(client, self.settings)
-                mailbox = ImapMailbox(client, self.settings)
             yield mailbox
         finally:
-            with contextlib.suppress(*_FAILURES):
-                client.logout()
+            mailbox.close()
 
 
 class ImapMailbox:
-    """An open mailbox.
+    """A mailbox; it opens itself.
 
-    :param client: logged in
+    :param settings: what the connection says
     """
 
-    def __init__(self, client: imaplib.IMAP4, settings: ImapSettings) -> None:
-        self._client = client
+    def __init__(self, settings: ImapSettings) -> None:
         self._settings = settings
         self._processed = settings.extras.processed
         self._folder = settings.extras.mailbox
-        self._exists = self._select()
-        self._moves = "MOVE" in self._capabilities()
+        self._open()
+
+    def _open(self) -> None:
+        self._client = _client(self._settings)
+        try:
+            _log_in(self._client, self._settings)
+            self._exists = self._select()
+            self._validity = self._client.response("UIDVALIDITY")[1]
+            self._moves = "MOVE" in self._capabilities()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Log out, if the server still listens."""
+        with contextlib.suppress(*_FAILURES):
+            self._client.logout()
+        with contextlib.suppress(*_FAILURES):
+            self._client.shutdown()  # where the first fails, its socket stays open
 
     def waiting(self, most: int) -> Sequence[int]:
         """The mails to read, the oldest first."""
@@ -96,14 +119,51 @@ class ImapMailbox:
                     break
         return sorted(found)[:most]
 
-    def fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """The beginning of these mails; those that are gone by now are left out."""
+    def fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
+        """The beginning of these mails; None for one that the server does not give. What is gone is left out.
+
+        :raises MailboxFault: of several mails it gives none
+        """
         if not numbers:
             return
         with _faults(self._settings):
-            answer = self._do("FETCH", _joined(numbers), f"(UID BODY.PEEK[]<0.{LARGEST}>)")
-            contents = dict(_contents(answer))
-        yield from ((number, contents[number]) for number in numbers if number in contents)
+            given = self._given(numbers)
+        yield from ((number, given[number]) for number in numbers if number in given)
+
+    def _given(self, numbers: Sequence[int]) -> Mapping[int, bytes | None]:
+        """The mails at once; where the server stumbles over one of them, one by one, for the others must not wait."""
+        try:
+            return self._beginnings(numbers)
+        except _STUMBLES as error:
+            self._go_on_after(error)
+        given: dict[int, bytes | None] = {}
+        for number in numbers:
+            try:
+                given |= self._beginnings([number])
+            except _STUMBLES as error:
+                self._go_on_after(error)
+                given[number] = None
+                last = error
+        if len(given) > 1 and not any(raw is not None for raw in given.values()):
+            raise last  # that is no fault of the mails
+        return given
+
+    def _beginnings(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return dict(_contents(self._do("FETCH", _joined(numbers), f"(UID BODY.PEEK[]<0.{LARGEST}>)")))
+
+    def _go_on_after(self, error: Exception) -> None:
+        """Be ready for the next command: some servers end the connection over a mail that they cannot read.
+
+        :raises MailboxFault: the server says that it will pass, or numbers its mails anew
+        """
+        if _PASSING.search(str(error)):
+            raise error
+        if isinstance(error, _LOST):
+            before = self._validity
+            self.close()
+            self._open()
+            if self._validity != before:
+                raise error  # a number may be another mail's by now
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Put these away; what nobody but its reader can judge is never deleted."""
@@ -175,20 +235,27 @@ class ImapMailbox:
         return _words(b" ".join(part for part in answer if isinstance(part, bytes)), self._settings)
 
 
+_NUMBER = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
+
+
 def _flags(answer: Sequence[Any]) -> Iterator[tuple[int, set[str]]]:
     r"""Number and flags of each mail in what imaplib makes of FETCH: ``1 (UID 42 FLAGS (\Seen))``."""
     for part in answer:
-        if isinstance(part, bytes) and b"UID" in part.upper():
+        if isinstance(part, bytes) and (number := _NUMBER.search(part)):
             words = part.upper().replace(b"(", b" ").replace(b")", b" ").split()
-            yield int(words[words.index(b"UID") + 1]), {word.decode("ascii", "replace") for word in words}
+            yield int(number[1]), {word.decode("ascii", "replace") for word in words}
 
 
 def _contents(answer: Sequence[Any]) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each mail in what imaplib makes of FETCH: the number stands before the content."""
-    for part in answer:
+    """Number and content of each mail in what imaplib makes of FETCH: ``(1 (UID 42 BODY[]<0> {5}``, ``Hello)``, ``)``.
+
+    Some servers put the number behind the content.
+    """
+    for part, behind in zip(answer, [*answer[1:], b""], strict=True):
         if isinstance(part, tuple):
-            words = part[0].upper().replace(b"(", b" ").split()
-            yield int(words[words.index(b"UID") + 1]), part[1]
+            number = _NUMBER.search(part[0]) or _NUMBER.search(behind if isinstance(behind, bytes) else b"")
+            if number:
+                yield int(number[1]), part[1]
 
 
 def _joined(numbers: Sequence[int]) -> str:
@@ -286,10 +353,13 @@ def _faults(settings: ImapSettings) -> Iterator[None]:
     """Say of whatever goes wrong what happened, and what to do."""
     try:
         yield
+    except MailboxFault as fault:
+        raise fault from None  # as below: it may have come of another error
     except _FAILURES as error:
         cause, remedy = _explained(error, settings)
         form = f"Admin → Connections → {settings.conn_id}"
-        raise MailboxFault(settings.redact(cause), remedy.replace("{form}", form)) from error
+        # "from None": a traceback would carry words that were not redacted.
+        raise MailboxFault(settings.redact(cause), remedy.replace("{form}", form)) from None
 
 
 _ENCRYPTION = (

@@ -86,7 +86,8 @@ class ImapSettings:
         """Take secrets out of foreign words: a server may repeat what it was told."""
         for secret in (self.password, self.extras.access_token, self.extras.client_secret):
             if len(secret) > 3:
-                text = text.replace(secret, "***")
+                quoted = secret.replace("\\", r"\\").replace('"', r"\"")  # as the login has it
+                text = text.replace(quoted, "***").replace(secret, "***")
         return text
 
 
