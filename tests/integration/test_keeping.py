@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from notify import set_deadline, set_reminder
+from notify import cli, set_deadline, set_reminder
 from notify.channels.memory import MemoryChannel, SentMail
 from notify.domain.identity import Mark
 from notify.domain.keeping import Keep
@@ -130,6 +130,29 @@ def test_a_message_without_a_body_is_not_sent_again(room: Newsroom, give: Callab
     with room.engine.begin() as connection, pytest.raises(TransitionError, match="notify_keep_bodies"):
         outbox.resend(connection, number)
     assert room.rows("select status from notify.messages") == ["sent"]
+
+
+def test_a_message_without_a_body_is_shown_as_such(
+    room: Newsroom,
+    give: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`messages show` says that a body is gone, and only then."""
+    url = room.engine.url
+    place = {"conn_type": "postgres", "login": url.username, "host": url.query["host"], "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(place))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+    number = give()
+    drain(room.engine)
+    gone = "No body any more (removed by Housekeeping, or erased)"
+    assert cli.main(["messages", "show", str(number)]) == 0
+    assert gone not in capsys.readouterr().out
+    age(room.engine, 91)
+    clean(room.engine)
+    assert cli.main(["messages", "show", str(number)]) == 0
+    assert gone in capsys.readouterr().out
+    cli.db.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
 
 
 def test_what_is_not_over_keeps_its_body(room: Newsroom, give: Callable[..., int]) -> None:

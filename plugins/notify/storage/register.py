@@ -58,7 +58,10 @@ class RegisteredEvent:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredMessage:
-    """A message with all that is known of it, its text aside."""
+    """A message with all that is known of it, its text aside.
+
+    :param has_body: whether its text is still kept
+    """
 
     id: int
     message_id: str
@@ -76,6 +79,7 @@ class RegisteredMessage:
     not_before: datetime
     expires_at: datetime | None
     sent_at: datetime | None
+    has_body: bool
     recipients: tuple[RegisteredRecipient, ...]
     tries: tuple[RegisteredAttempt, ...]
     events: tuple[RegisteredEvent, ...]
@@ -98,6 +102,7 @@ def read(connection: Connection, number: int) -> RegisteredMessage:
     return RegisteredMessage(
         **{name: getattr(head, name) for name in _HEAD},
         status=Status(head.status),
+        has_body=head.content_id is not None,
         recipients=_rows(connection, RegisteredRecipient, recipients, number, recipients.c.position),
         tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),
         events=_rows(connection, RegisteredEvent, message_events, number, message_events.c.id),
