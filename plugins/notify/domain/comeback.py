@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notify.domain.blame import Blame
 from notify.domain.bounce import Action, RecipientReport
+from notify.domain.erasure import NOWHERE, is_stand_in
 from notify.domain.status import Status
 
 #: Outcomes of recipients whom the message has left for.
@@ -42,10 +43,17 @@ class Match:
 
     :param position: None if it is none of them
     :param direct: it names their own address; otherwise the mail was forwarded from there
+    :param erased: nobody knows their address any more
     """
 
     position: int | None
     direct: bool = False
+    erased: bool = False
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether the mail came back from where it was forwarded to."""
+        return self.position is not None and not self.direct and not self.erased
 
     def counts(self, one: RecipientReport, evidence: Evidence) -> bool:
         """Whether a failure is held against the address.
@@ -70,6 +78,19 @@ def match(one: RecipientReport, addresses: Mapping[int, str]) -> Match:
     if one.original in positions:
         return Match(positions[one.original])
     return Match(next(iter(addresses)) if len(addresses) == 1 else None)
+
+
+def match_nameless(one: RecipientReport, addresses: Mapping[int, str]) -> tuple[RecipientReport, Match]:
+    """The same for a message of which somebody was erased.
+
+    What does not certainly speak of another is about them, and keeps nothing that tells of them.
+    """
+    if {one.address, one.original} & {address.lower() for address in addresses.values()}:
+        return one, match(one, addresses)
+    position, address = next(iter(addresses.items()), (None, ""))
+    if len(addresses) > 1 or not is_stand_in(address):
+        position, address = None, f"erased@{NOWHERE}"
+    return replace(one, address=address, original=None, words=""), Match(position, erased=True)
 
 
 def reached_no_more(status: Status, outcome: str, *, hard: bool) -> bool:

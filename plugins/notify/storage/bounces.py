@@ -40,7 +40,7 @@ _BY_MESSAGE_ID = sa.text("""
 # The row is locked: what a drain is settling at this moment is known before anything is decided. What was never sent
 # cannot come back.
 _LOCK = sa.text("""
-    select m.id, m.status, m.kind, m.priority,
+    select m.id, m.status, m.kind, m.priority, m.recipients_erased,
            coalesce(now() < cast(:latest as interval) + greatest(m.sent_at, (
                select max(coalesce(a.ended_at, a.begun_at)) from notify.attempts a where a.message_id = m.id)), false)
                as recent
@@ -68,6 +68,7 @@ class KnownMessage:
     :param silent: nobody is told when it comes back: a notice about such mails, or bulk
     :param recipients: those that were not erased
     :param evidence: what speaks for the report
+    :param erased: somebody else was a recipient, or is one under a stand-in
     """
 
     id: int
@@ -75,6 +76,7 @@ class KnownMessage:
     silent: bool
     recipients: tuple[KnownRecipient, ...]
     evidence: Evidence
+    erased: bool = False
 
 
 def find(connection: Connection, report: Report) -> KnownMessage | None:
@@ -92,8 +94,9 @@ def find(connection: Connection, report: Report) -> KnownMessage | None:
         return None
     recipients = [KnownRecipient(*one) for one in connection.execute(_RECIPIENTS, {"id": row.id})]
     silent = row.kind == NOTICE_KIND or row.priority == "bulk"
-    evidence = Evidence(recent=row.recent, proven=proven, alone=len(recipients) == 1)
-    return KnownMessage(row.id, Status(row.status), silent, tuple(recipients), evidence)
+    erased = row.recipients_erased is not None
+    evidence = Evidence(recent=row.recent, proven=proven, alone=len(recipients) == 1 and not erased)
+    return KnownMessage(row.id, Status(row.status), silent, tuple(recipients), evidence, erased)
 
 
 def _by_return_path(connection: Connection, report: Report) -> int | None:
@@ -149,7 +152,7 @@ def add(connection: Connection, report: Report, one: RecipientReport, message: K
         "counts": match.counts(one, message.evidence),
         "words": one.words,
         "reporter": report.reporter,
-        "tell": failed and not message.silent,
+        "tell": failed and not message.silent and not match.erased,
     }
     return connection.scalar(_ADD, values) is not None
 
