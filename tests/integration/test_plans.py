@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from notify.storage import attempts, drains, explanation, limits, waiting
+from notify.storage import attempts, drains, explanation, limits, senders, waiting
 from tests.newsroom import Newsroom, settings_of, write_templates
 
 DRAIN = UUID(int=1)
@@ -54,6 +54,8 @@ QUERIES = {
     "queue": (waiting._QUEUE, {"sender": SENDER}),
     "next slot": (waiting._LEAVES, {"sender": SENDER, "window": HOUR, "bulk": False, "before": 3}),
     "unserved": (waiting._UNSERVED, {"served": [SENDER]}),
+    "held": (senders._HELD, {"sender": SENDER}),
+    "last run": (senders._LAST_RUN, {"sender": SENDER}),
     "abandoned": (drains._ABANDONED, {"sender": SENDER}),
     "lost drains": (drains._LOST_DRAINS, {"sender": SENDER}),
     "in doubt": (attempts._IN_DOUBT, {"drain": DRAIN}),
@@ -62,7 +64,7 @@ QUERIES = {
 
 
 def test_no_run_reads_the_register(connection: Connection) -> None:
-    """No query of a run reads a table from its beginning, however long the register and the queue are."""
+    """No query of a run, or of `senders`, reads a table from its beginning, however long register and queue are."""
     connection.connection.driver_connection.execute(FILL)  # type: ignore[union-attr]  # several statements at once
     slow = {}
     for name, (query, values) in QUERIES.items():
