@@ -60,27 +60,36 @@ def tell_senders(
 
     :param contact: address, login or group to be told where no sender is known; empty: nobody
     """
-    found = bounces.due(connection, MOST)
     telling = Telling()
-    if not found:
-        return telling
-    book = _Book(connection, found, contact)
+    seen: set[str] = set()
+    refused: set[str] = set()
+    last = 0
+    # What cannot be told stays due, and must not stand before the rest for ever.
+    while telling.told + telling.untold < MOST and (found := bounces.due(connection, MOST, after=last)):
+        last = found[-1].id
+        book = _Book(connection, found, contact)
+        for key, reader in _readers(found, book).items():
+            ids = [one.id for one in reader.mails]
+            if not key:
+                bounces.settle(connection, ids, told=False)
+                telling.untold += len(ids)
+            elif key not in seen and _told(connection, reader, book, settings, origin):
+                bounces.settle(connection, ids, told=True)
+                telling.notices += 1
+                telling.told += len(ids)
+            elif key not in seen or key in refused:
+                refused.add(key)
+                telling.waiting += len(ids)
+            seen.add(key)  # one notice a run; the next tells of more
+    return telling
+
+
+def _readers(found: Iterable[Due], book: _Book) -> dict[str, _Reader]:
     readers: dict[str, _Reader] = {}
     for one in found:
         recipient = book.reader_of(one)
         readers.setdefault(recipient.lower(), _Reader(recipient)).mails.append(one)
-    for reader in readers.values():
-        ids = [one.id for one in reader.mails]
-        if not reader.recipient:
-            bounces.settle(connection, ids, told=False)
-            telling.untold += len(ids)
-        elif _told(connection, reader, book, settings, origin):
-            bounces.settle(connection, ids, told=True)
-            telling.notices += 1
-            telling.told += len(ids)
-        else:
-            telling.waiting += len(ids)
-    return telling
+    return readers
 
 
 def _told(
@@ -98,7 +107,11 @@ def _told(
         with connection.begin_nested():
             hand_over(connection, fields, settings, origin=origin)
     except InvalidMessage as error:
-        log.warning("the senders of %s mails that came back could not be told: %s", len(reader.mails), error)
+        # Whoever reads the log learns no address.
+        faults = ("the recipient" if "recipient" in one.field else str(one) for one in error.faults)
+        remedy = " Correct the Variable notify_bounce_contact." if reader.recipient == book.contact else ""
+        told = "; ".join(dict.fromkeys(faults))
+        log.warning("of mails that came back nobody could be told: refused was %s.%s", told, remedy)
         return False
     return True
 

@@ -664,6 +664,26 @@ def test_a_contact_that_is_none(room: Postroom) -> None:
     assert counted(room.run(contact=BOB)) == {"notices": 1, "told": 1}
 
 
+def test_a_contact_that_is_none_holds_up_nobody(
+    room: Postroom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many mails cannot be told of, those behind them are; the log names the Variable, and no address."""
+    monkeypatch.setattr("notify.undelivered.MOST", 2)
+    wrong = "anna@nowhere@example.com"
+    for reply_to in [None] * 5 + [BOB] * 3:
+        room.bounce(room.send(CYRIL, reply_to=reply_to), SPAM)
+    caplog.set_level(logging.INFO)
+    assert counted(room.run(contact=wrong)) == {
+        "reports": 8, "blameless": 8, "undelivered": 8, "notices": 1, "told": 1, "untellable": 5,
+    }  # fmt: skip
+    assert counted(room.run(contact=wrong)) == {"notices": 1, "told": 2, "untellable": 5}
+    assert [to for to, _, _ in notices(room)] == [[BOB], [BOB]]
+    assert caplog.text.count("Correct the Variable notify_bounce_contact") == 2
+    assert wrong not in caplog.text
+    room.run(contact=ANNA)
+    assert notices(room)[-1][0] == [ANNA]
+
+
 # --- The mailbox -----------------------------------------------------------------------------------------------------
 
 

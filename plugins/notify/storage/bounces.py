@@ -253,7 +253,7 @@ _DUE = sa.text("""
     left join notify.recipients r on r.message_id = b.message_id and r.position = b.position
     left join notify.notifications n on n.message_id = m.id and n.home = 'mail'
     left join notify.events e on e.id = n.event_id
-    where b.notice = 'due' order by b.id limit :most
+    where b.notice = 'due' and b.id > :after order by b.id limit :most
     for update of b skip locked
 """)
 
@@ -282,8 +282,11 @@ class Due:
     actor: str | None
 
 
-def due(connection: Connection, most: int) -> list[Due]:
-    """The mails of whose return nobody was told yet, locked; those that another run is telling of are its own."""
+def due(connection: Connection, most: int, *, after: int = 0) -> list[Due]:
+    """The mails of whose return nobody was told yet, locked; those that another run is telling of are its own.
+
+    :param after: only what came later than this one
+    """
     return [
         Due(
             id=row.id,
@@ -299,7 +302,7 @@ def due(connection: Connection, most: int) -> list[Due]:
             created_at=row.created_at,
             actor=row.actor,
         )
-        for row in connection.execute(_DUE, {"most": most})
+        for row in connection.execute(_DUE, {"most": most, "after": after})
     ]
 
 
