@@ -13,6 +13,7 @@ from notify.domain.outcome import Verdict
 from notify.domain.status import Status
 from notify.erasing import erase
 from notify.settings import HandOverSettings
+from notify.storage import erasure
 from notify.storage.register import RegisteredMessage
 from tests.imap_server import ImapServer
 from tests.integration.test_erasure import found
@@ -48,6 +49,12 @@ def stored(room: Postroom) -> list[tuple[Any, ...]]:
     return room.rows("select address, words, counts, notice from notify.bounces order by id")
 
 
+def known(room: Postroom) -> tuple[str, ...]:
+    """Anna's addresses."""
+    with room.engine.begin() as connection:
+        return erasure.find(connection, ANNA).addresses
+
+
 # --- Before ----------------------------------------------------------------------------------------------------------
 
 
@@ -58,8 +65,8 @@ def test_where_the_mail_was_forwarded_to(room: Postroom, whose: str | None) -> N
     room.run()
     told = room.send(BOB, message=f"The mail to {PRIVATE} came back.")
     assert found(room.engine, "anna.private") != []
-    result = erase(room.engine, ANNA)
-    assert (result.addresses, result.left) == (2, {})
+    assert known(room) == (ANNA, PRIVATE)
+    assert erase(room.engine, ANNA).left == {}
     assert found(room.engine, "anna") == []
     [(address, *rest)] = stored(room)
     assert address.endswith("@erased.invalid")
@@ -100,7 +107,8 @@ def test_an_address_that_is_somebody_elses(room: Postroom) -> None:
     theirs = room.send(BOB, message=f"Dear {BOB}")
     forwarded(room, room.send(ANNA), to=BOB)
     room.run()
-    assert erase(room.engine, ANNA).addresses == 1
+    assert known(room) == (ANNA,)
+    erase(room.engine, ANNA)
     assert [one[0].partition("-b")[2] for one in stored(room)] == ["1@erased.invalid"]
     assert [one.address for one in room.read(theirs.id).recipients] == [BOB]
     assert {place for place in found(room.engine, BOB) if "bounces" in place or "reason" in place} == set()
