@@ -65,7 +65,7 @@ def test_where_the_mail_was_forwarded_to(room: Postroom, whose: str | None) -> N
     room.run()
     told = room.send(BOB, message=f"The mail to {PRIVATE} came back.")
     assert found(room.engine, "anna.private") != []
-    assert known(room) == (ANNA, PRIVATE)
+    assert known(room) == (PRIVATE, ANNA)
     assert erase(room.engine, ANNA).left == {}
     assert found(room.engine, "anna") == []
     [(address, *rest)] = stored(room)
