@@ -9,16 +9,18 @@ from sqlalchemy.engine import Connection, Engine
 
 from notify.domain.address import Address
 from notify.domain.erasure import Erased
+from notify.exceptions import ConfigurationError
 from notify.rendering.rewriting import rewrite_body, rewrite_headers
-from notify.storage import attachments, erasure, mentions, schema
+from notify.storage import attachments, erasure, identity, mentions, schema
 from notify.storage.engine import set_actor
+from notify.witness import Witness
 
 
 @dataclass(slots=True)
 class ErasureResult:
     """What was found of a person, and what became of it.
 
-    :param logins: of how many people
+    :param logins: of the people
     :param addresses: theirs alone, former ones among them
     :param people: records that were removed, with groups, preferences and reminders
     :param cancelled: messages that would still have been sent to them alone
@@ -31,10 +33,13 @@ class ErasureResult:
     :param headers: likewise
     :param texts: rows of any table, likewise
     :param left: rows in which an address still stands, by table and column
+    :param left_in: the messages whose text or files these are
+    :param undeleted: doomed files that still lie in object storage
+    :param copy: why none of these was deleted: the outbox may be a copy of one that needs them
     """
 
-    logins: int = 0
-    addresses: int = 0
+    logins: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     people: int = 0
     cancelled: int = 0
     messages: int = 0
@@ -46,6 +51,15 @@ class ErasureResult:
     headers: int = 0
     texts: int = 0
     left: dict[str, int] = field(default_factory=dict)
+    left_in: list[int] = field(default_factory=list)
+    undeleted: int = 0
+    copy: str | None = None
+
+    @property
+    def changed(self) -> int:
+        """How much of what is counted was changed."""
+        return sum((self.people, self.messages, self.shared, self.notifications, self.suppressions, self.bodies,
+                    self.headers, self.texts))  # fmt: skip
 
 
 def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "erase") -> ErasureResult:
@@ -54,7 +68,7 @@ def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "eras
     :param who: an address or a login
     :param dry_run: only find out what it would do
     :param actor: who asks for it, for the history
-    :raises ConfigurationError: it cannot be said who is meant
+    :raises ConfigurationError: it cannot be said who is meant, or nothing is known of them
     :raises TransitionError: a message to the person is being sent at this moment
     """
     with engine.connect() as connection:
@@ -62,18 +76,39 @@ def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "eras
             set_actor(connection, actor)
             schema.require(connection)
             erased = erasure.find(connection, who)
+            attempt = connection.begin_nested()
             result = _erase(connection, erased)
+            if not result.changed:  # of what is counted
+                attempt.rollback()
+                _require_known(connection, erased, who)
+                result = _erase(connection, erased)
             if dry_run:
                 transaction.rollback()
                 return result
         with connection.begin():
-            attachments.drop_doomed(connection, attachments.doomed(connection))
+            _drop_files(connection, result)
             result.left = _left(connection, erased)
+            if result.left:
+                bodies = _bodies_left(connection, erased)
+                result.left_in = mentions.messages_with(connection, erased, bodies)
     return result
 
 
+def _require_known(connection: Connection, erased: Erased, who: str) -> None:
+    if not _left(connection, erased):
+        raise ConfigurationError(f"Nothing is known of {who}; nothing was changed. Is it written right?")
+
+
+def _drop_files(connection: Connection, result: ErasureResult) -> None:
+    """Delete what nobody needs from object storage; but a copy may share that with its original."""
+    doomed = attachments.doomed(connection)
+    if doomed:
+        result.copy = identity.doubt(connection, Witness().read())
+        result.undeleted = len(doomed) if result.copy else attachments.drop_doomed(connection, doomed)[1]
+
+
 def _erase(connection: Connection, erased: Erased) -> ErasureResult:
-    result = ErasureResult(logins=len(erased.logins), addresses=len(erased.addresses))
+    result = ErasureResult(logins=erased.logins, addresses=erased.addresses)
     bodies = mentions.in_bodies(connection, erased, mentions.spelled(connection, erased))
     theirs = erasure.messages(connection, erased)
     result.messages, result.shared = len(theirs.alone), len(theirs.shared)
@@ -117,10 +152,17 @@ def _clean_headers(connection: Connection, erased: Erased, number: int) -> bool:
 
 def _left(connection: Connection, erased: Erased) -> dict[str, int]:
     """Where one of the addresses still stands."""
-    found = mentions.left(connection, erased)
-    texts = [mentions.text(connection, number) for number in mentions.in_bodies(connection, erased)]
-    bodies = sum(one is not None and rewrite_body(one.fields, one.body, erased.clean) != one.body for one in texts)
-    return {**found, mentions.BODIES: bodies} if bodies else found
+    bodies = _bodies_left(connection, erased)
+    return mentions.left(connection, erased) | ({mentions.BODIES: len(bodies)} if bodies else {})
+
+
+def _bodies_left(connection: Connection, erased: Erased) -> list[int]:
+    texts = [(number, mentions.text(connection, number)) for number in mentions.in_bodies(connection, erased)]
+    return [
+        number
+        for number, one in texts
+        if one is not None and rewrite_body(one.fields, one.body, erased.clean) != one.body
+    ]
 
 
 def _named(recipients: Iterable[tuple[str, str, str]], role: str) -> list[Address]:

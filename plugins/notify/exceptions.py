@@ -193,6 +193,10 @@ class RestoredCopy(NotifyError):
         )
 
 
+class PartlyErased(NotifyError):
+    """A person was erased, and an address of theirs still stands somewhere. The message tells where."""
+
+
 class LeaseLost(NotifyError):
     """This drain was taken for dead and its messages were taken over; it must not send any more."""
 

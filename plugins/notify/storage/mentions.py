@@ -281,6 +281,24 @@ def left(connection: Connection, erased: Erased) -> dict[str, int]:
     return found
 
 
+_MESSAGES_WITH = sa.text("""
+    select m.message_id from notify.message_attachments m join notify.attachments a on a.sha256 = m.sha256
+    where exists (
+        select from unnest(cast(:patterns as text[])) p (one) where encode(a.content, 'escape') ~* p.one)
+    union
+    select id from notify.messages where content_id = any(cast(:bodies as bigint[])) order by 1
+""")
+
+
+def messages_with(connection: Connection, erased: Erased, bodies: Sequence[int]) -> list[int]:
+    """Messages with a file in the outbox that mentions one of the addresses.
+
+    :param bodies: texts whose messages are wanted as well
+    """
+    values = {"patterns": [pattern(one) for one in erased.addresses], "bodies": list(bodies)}
+    return list(connection.scalars(_MESSAGES_WITH, values))
+
+
 def _as_text(column: sa.Column[Any]) -> sa.ColumnElement[Any] | None:
     if f"{column.table.name}.{column.name}" == BODIES:
         return None  # in encodings that have to be read
