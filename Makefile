@@ -24,7 +24,7 @@ help:
 	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send samples; Ctrl-C stops them'
 	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
 	@echo 'make demo     Run everything to its end on ports and in a home of its own; compare what arrived'
-	@echo 'make test     Run all tests, a real Airflow among them'
+	@echo 'make test     Run all tests, a real Airflow among them; WORKERS=$(WORKERS) of them at once'
 	@echo 'make chaos    Kill senders, PostgreSQL and mail servers at every step, count what it costs; ARGS=--help'
 	@echo 'make fuzz     Try bad input at every door, tell what became of it; more: make fuzz ARGS="--inputs 50000 --seed 2"'
 	@echo 'make bench    Measure, into benchmarks/results.json; a tenth of it: make bench ARGS=--quick'
