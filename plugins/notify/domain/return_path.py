@@ -8,6 +8,7 @@ Return-Path).
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -75,4 +76,5 @@ def fits(bounced: Bounced, message_id: str, secret: bytes) -> bool:
 
 
 def _check(message_id: str, secret: bytes) -> str:
-    return hmac.digest(secret, message_id.encode(), "sha256").hex()[:_CHECKED]
+    # Keyed BLAKE2 (RFC 7693, 2.5) is what HMAC is for, at a fifth of its time: this is done for each message that leaves.
+    return hashlib.blake2b(message_id.encode(), digest_size=_CHECKED // 2, key=secret).hexdigest()
