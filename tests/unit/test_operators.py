@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from notify.cli import parser
 from notify.domain.message import read_draft
 from notify.exceptions import Fault, InvalidMessage
 from notify.handover import HandedOver
 from notify.operators import NotificationsOperator, SendMessageOperator
-from notify.operators.send_message import FIELDS
+from notify.operators.send_message import FIELDS, _tell
 from notify.operators.task import key_of, origin_of
 from notify.storage.outbox import Origin, Stored
 
@@ -230,3 +232,13 @@ def test_dag_can_be_copied() -> None:
     assert copied.sender == "smtp_default"
     copied.on_kill()
     assert not operator._stop.is_set()
+
+
+def test_what_the_suppression_list_did_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says how many get nothing, and by which commands one sees why and lifts them; each of these exists."""
+    _tell(HandedOver((Stored(1, "<a@example.com>"),), suppressed=2))
+    assert "2 recipients get nothing" in caplog.text
+    commands = re.findall(r"python -m notify ((?:[a-zA-Z]+ ?)+)", caplog.text)
+    assert [command.split()[:2] for command in commands] == [["suppressions", "list"], ["suppressions", "lift"]]
+    for command in commands:
+        parser().parse_args(command.replace("ADDRESS", "anna@example.com").split())
