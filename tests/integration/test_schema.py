@@ -531,7 +531,7 @@ def command(url: URL, *arguments: str) -> subprocess.Popen[str]:
 
 def answer(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit status and texts."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     return process.returncode, out, err
 
 
@@ -574,7 +574,7 @@ def _wait_for_waiting(connection: Connection, count: int) -> None:
         sa.text(
             """
             do $$
-            declare deadline timestamptz := clock_timestamp() + interval '40 seconds';
+            declare deadline timestamptz := clock_timestamp() + interval '150 seconds';
             begin
                 while (select count(*) from pg_locks where locktype = 'advisory' and not granted
                        and database = (select oid from pg_database where datname = current_database())) < COUNT loop
