@@ -146,6 +146,18 @@ def test_what_a_server_said_of_one_of_many(room: Postroom) -> None:
     assert [one.response for one in room.read(message.id).recipients] == ["came back: 552 bob is full"]
 
 
+def test_what_a_server_said_of_the_only_one(room: Postroom) -> None:
+    """Of a mail that nobody else got, no answer and no reason stays, whatever is in it."""
+    channel = MemoryChannel()
+    channel.refuse(ANNA, Verdict.PERMANENT, 550, "no anna here")
+    refused = room.queue(ANNA)
+    room.drain(channel)
+    assert {"attempts.response: anna", "message_events.reason: anna"} <= set(found(room.engine, "anna"))
+    erase(room.engine, ANNA)
+    assert found(room.engine, "anna") == []
+    assert room.read(refused).status is Status.FAILED
+
+
 def test_what_a_server_said_to_all_alike(room: Postroom) -> None:
     """An answer that all recipients got alike tells of nobody, and stays."""
     message = room.send(ANNA, BOB)

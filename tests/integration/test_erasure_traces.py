@@ -80,6 +80,13 @@ def test_events_of_others_keep_what_they_tell(room: Newsroom) -> None:
     assert titles == {"1": "Ours", "2": "His", "3": "", "4": "Due"}
 
 
+def test_events_of_an_outside_address(room: Newsroom) -> None:
+    """What happened for somebody who is no person of ours goes as well."""
+    room.publish("x@example.org", word="theirs", case={"id": "1", "title": "Theirs"})
+    erase(room.engine, "x@example.org")
+    assert found(room.engine, "theirs") == []
+
+
 def test_a_login_in_a_key(room: Newsroom, give: Callable[..., None]) -> None:
     """Keys of what the person got are hashed where their login stands in them by itself; others keep theirs."""
     give("anna; bob", one_mail=True, idempotency_key="welcome:anna")
