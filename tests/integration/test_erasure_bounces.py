@@ -177,7 +177,7 @@ def test_a_report_that_comes_late(room: Postroom) -> None:
     erase(room.engine, ANNA)
     room.bounce(message, said=[(ANNA, *GONE)])
     result = room.run()
-    assert (result.hard, result.suppressed, result.notices) == (1, 0, 0)
+    assert (result.hard, result.suppressed, result.notices, result.untold) == (1, 0, 0, 0)
     assert found(room.engine, "anna") == []
     [recipient] = room.read(message.id).recipients
     assert stored(room) == [(recipient.address, "", False, "none")]
