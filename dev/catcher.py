@@ -108,10 +108,11 @@ class Catcher:
         self._controller.stop(no_assert=True)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep the mail, with the envelope's recipients on top."""
+        """Keep the mail, with the envelope on top."""
         recipients = "".join(f"{ENVELOPE_HEADER}: {each}\n" for each in envelope.rcpt_tos)
+        top = f"Return-Path: <{envelope.mail_from}>\n{recipients}"  # where it comes back to, as servers note it
         content = cast("bytes", envelope.content).replace(b"\r\n", b"\n")  # as Maildir has it
-        self.maildir.add(recipients.encode() + content)
+        self.maildir.add(top.encode() + content)
         return "250 2.0.0 Caught"
 
 
