@@ -16,7 +16,6 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 
 from notify.channels.base import Channel
-from notify.domain.outcome import Verdict
 from notify.exceptions import SenderFault
 from notify.sessions import Report, SessionThread, Task
 
@@ -68,11 +67,6 @@ class Crew:
     def busy(self) -> bool:
         """Whether a report is awaited."""
         return any(member.busy_since is not None for member in self._members.values())
-
-    @property
-    def idle(self) -> bool:
-        """Whether a session has nothing to send."""
-        return bool(self._idle)
 
     def grow(self, wanted: int) -> None:
         """Open more sessions, as far as the sender allows."""
@@ -135,10 +129,9 @@ class Crew:
             if report.task is None or probed or member.faults > 1:
                 self._retire(member, report.fault)
                 return
-        took = report.outcome is not None and report.outcome.verdict is Verdict.ACCEPTED
-        if took:
+        if report.taken:
             self._closed = None
-        (self._idle if report.alive or took else self._lost).append(report.thread)
+        (self._idle if report.alive or report.taken else self._lost).append(report.thread)
         self._look_around()
 
     def _give_up(self) -> None:

@@ -2,8 +2,7 @@
 
 The main thread alone talks to the database; it claims, begins and settles. Each session has a thread of its own that
 does nothing but send. So one commit serves several sessions: it settles what they have just finished and begins what
-they get next. While the database works at it, the sessions of the commit before get theirs. At any moment each session
-has at most one begun message, and only that one can ever be in doubt.
+they get next. At any moment each session has at most one begun message, and only that one can ever be in doubt.
 """
 
 from __future__ import annotations
@@ -177,7 +176,6 @@ class _Run:
         self.reserved_at = self.started
         self.given = 0  # since then
         self.settlements: list[Settlement] = []
-        self.begun: deque[tuple[SessionThread, Claimed, Begun | Unsendable]] = deque()  # not given to its session yet
         self.broken_off: list[Claimed] | None = None  # of a turn of which nobody knows whether it was taken
         self.exhausted = False
         self.stopped = ""
@@ -255,23 +253,13 @@ class _Run:
             if go_on:
                 self._reserve()
             self._turn(go_on)
-            if not (self.crew.busy or self.begun or self.reserved) and self.exhausted:
+            if not (self.crew.busy or self.reserved) and self.exhausted:
                 return
 
     def _collect(self) -> None:
-        """Wait for reports, if any are to come, and note them; wake in time to renew the lease.
-
-        What is begun goes out first, unless there is reason for the next turn: then the database is put to work first.
-        """
-        if self.begun:
-            self._listen(0.0)
-            if self.settlements or self.crew.idle:
-                return
-            self._give()
-        self._listen(self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0)
-
-    def _listen(self, seconds: float) -> None:
-        for report in self.crew.wait(seconds):
+        """Wait for reports, if any are to come, and note them; wake in time to renew the lease."""
+        patience = self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0
+        for report in self.crew.wait(patience):
             self._note(self._settlement(report))
 
     def _may_go_on(self) -> bool:
@@ -309,33 +297,25 @@ class _Run:
         claimed = [self.reserved.popleft() for _ in threads]
         try:
             self._renew()
-            if not (settlements or claimed):
-                self._give()
-                return
-            begun = attempts.turn(
-                self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease, meanwhile=self._give
-            )
+            begun = attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             self.broken_off = claimed
             raise
-        self.begun.extend(zip(threads, claimed, begun, strict=True))
+        for thread, one, what in zip(threads, claimed, begun, strict=True):
+            self._give(thread, one, what)
         if Unsendable.LATE in begun or Unsendable.SUPPRESSED in begun:
-            self._give()  # the others need not wait
             self._release_unfit()
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
-    def _give(self) -> None:
-        """Give begun messages to their sessions."""
-        while self.begun:
-            thread, claimed, begun = self.begun.popleft()
-            if isinstance(begun, Begun):
-                self.given += 1
-                self.crew.give(thread, Task(claimed, begun))
-                continue
-            if begun is Unsendable.ERASED:
-                self._note(Settlement(claimed, Outcome(())))
-            self.crew.back(thread)
+    def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:
+        if isinstance(begun, Begun):
+            self.given += 1
+            self.crew.give(thread, Task(claimed, begun))
+            return
+        if begun is Unsendable.ERASED:
+            self._note(Settlement(claimed, Outcome(())))
+        self.crew.back(thread)
 
     def _release_unfit(self) -> None:
         """Put back what is reserved and must not be sent any more; what was its slot is free for others."""
@@ -385,9 +365,10 @@ class _Run:
 
     def _settlement(self, report: Report) -> Settlement:
         assert report.task is not None
+        if report.settlement:
+            return report.settlement
         claimed, fault = report.task.claimed, report.fault
-        if fault is None:
-            return Settlement(claimed, report.outcome, "the run stood still for too long")
+        assert fault is not None
         if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
             text = f"the connection fails at this message: {fault.cause}"
             positions = report.task.begun.parcel.positions
@@ -433,8 +414,7 @@ class _Run:
             drains.keep(connection, self.drain)
             if self.broken_off is not None:
                 self.settlements = attempts.unsettled(connection, self.drain, self.settlements)
-            not_given = [claimed for _, claimed, _ in self.begun]
-            attempts.unbegin(connection, self.drain, not_given + (self.broken_off or []))
+                attempts.unbegin(connection, self.drain, self.broken_off)
             attempts.turn(connection, self.drain.id, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)

@@ -14,7 +14,7 @@ from notify.channels.base import Channel, Session
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.parcel import Parcel
 from notify.exceptions import LeaseLost, NotifyError, SenderFault
-from notify.storage.attempts import Begun, Claimed
+from notify.storage.attempts import Begun, Claimed, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +32,22 @@ class Report:
     """What a session's thread tells the main thread.
 
     :param task: the message it was given; None where it reports on opening its session
-    :param outcome: what came of it; None without a fault where the run's lease was over before it was sent
+    :param settlement: what to record of it, where the sender was not at fault
     :param fault: the sender's fault, where there was one
     :param alive: whether its connection still stands
     """
 
     thread: SessionThread
     task: Task | None = None
-    outcome: Outcome | None = None
+    settlement: Settlement | None = None
     fault: SenderFault | None = None
     alive: bool = True
+
+    @property
+    def taken(self) -> bool:
+        """Whether the server took the message."""
+        outcome = self.settlement.outcome if self.settlement else None
+        return outcome is not None and outcome.verdict is Verdict.ACCEPTED
 
 
 class SessionThread:
@@ -74,7 +80,8 @@ class SessionThread:
         self._reports.put(Report(self, fault=fault, alive=fault is None))
         while task := self.tasks.get():
             outcome, fault = self._handle(task)
-            self._reports.put(Report(self, task, outcome, fault, self._alive))
+            settlement = None if fault else Settlement(task.claimed, outcome, _STOOD_STILL)
+            self._reports.put(Report(self, task, settlement, fault, self._alive))
         self._close()
 
     @property
@@ -95,6 +102,7 @@ class SessionThread:
         return None
 
     def _handle(self, task: Task) -> tuple[Outcome | None, SenderFault | None]:
+        """Send; neither an outcome nor a fault where the run's lease was over before."""
         try:
             parcel = task.begun.load()
         except NotifyError as error:  # its attachment cannot be had; the other messages are whole
@@ -128,6 +136,10 @@ class SessionThread:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+#: Why a message goes back unsent, where the run's lease was over.
+_STOOD_STILL = "the run stood still for too long"
 
 
 def _unsent(task: Task, text: str) -> Outcome:

@@ -7,7 +7,7 @@ expected state, it does not touch, and says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -55,6 +55,8 @@ class Settlement:
     :param fault: the sender's fault in that case
     :param wait: how long the message steps aside in that case
     :ivar conclusion: where the message goes
+    :ivar ended: the attempt's end, as a turn takes it
+    :ivar heard: its recipients', as a turn takes them
     """
 
     claimed: Claimed
@@ -63,10 +65,15 @@ class Settlement:
     wait: timedelta = timedelta(0)
 
     conclusion: Conclusion = field(init=False)
+    ended: str = field(init=False, repr=False)
+    heard: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Decided once: the wait is drawn at random, and what is counted must be what is stored.
+        # Decided once: the wait is drawn at random, and what is counted must be what is stored. And written at once: a
+        # session makes this while the database works, and the thread that asks for turns has it ready.
         object.__setattr__(self, "conclusion", self._conclude())
+        object.__setattr__(self, "ended", json.dumps(_ended(self)))
+        object.__setattr__(self, "heard", tuple(map(json.dumps, _heard(self))))
 
     def _conclude(self) -> Conclusion:
         if self.outcome is None:
@@ -273,7 +280,6 @@ def turn(
     *,
     lease: Lease | None = None,
     living: bool = True,
-    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[Begun | Unsendable]:
     """Record how attempts ended and move their messages on; write down that others are about to be sent, fetch those.
 
@@ -282,7 +288,6 @@ def turn(
     :param connection: in a transaction, or one that commits each statement
     :param lease: the drain's, as its sessions see it
     :param living: whether the drain must not have ended
-    :param meanwhile: what to do while the database works
     :returns: what to send for each of ``claimed``, in order
     :raises LeaseLost: the drain was taken for dead, or one of the attempts is not in the expected state; nothing
         has changed
@@ -294,10 +299,10 @@ def turn(
         "attempts": _array(settlement.claimed.attempt_id for settlement in settlements),
         "messages": _array(settlement.claimed.id for settlement in settlements),
         # JSON: half the work of an array for each column.
-        "settled": json.dumps([_ended(settlement) for settlement in settlements]),
-        "heard": json.dumps([heard for settlement in settlements for heard in _heard(settlement)]),
+        "settled": f"[{','.join(settlement.ended for settlement in settlements)}]",
+        "heard": f"[{','.join(heard for settlement in settlements for heard in settlement.heard)}]",
     }
-    found = _ask(connection, values, meanwhile)
+    found = _ask(connection, values)
     if not claimed:
         return []
     rows = {row[0]: _Row(*row) for row in found}
@@ -310,9 +315,9 @@ def _array(numbers: Iterable[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-def _ask(connection: Connection, values: dict[str, str], meanwhile: Callable[[], None]) -> list[TupleRow]:
+def _ask(connection: Connection, values: dict[str, str]) -> list[TupleRow]:
     try:
-        return _TURN.ask(connection, values, meanwhile)
+        return _TURN.ask(connection, values)
     except psycopg.Error as error:
         if error.sqlstate == _LEASE_LOST:
             raise LeaseLost from None

@@ -8,23 +8,18 @@ once, while the database works. (SQLAlchemy 2.0.58, psycopg 3.3.9, 2026-11.)
 from __future__ import annotations
 
 import re
-import select
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import LiteralString
 
 import psycopg
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format, TransactionStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from sqlalchemy.engine import Connection
 
 _PLACE = re.compile(r"%\((\w+)\)s")
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 class Prepared:
@@ -41,13 +36,10 @@ class Prepared:
         numbered = {place: f"${number}::{kind}" for number, (place, kind) in enumerate(types.items(), 1)}
         self.text = _PLACE.sub(lambda found: numbered[found[1]], text)
 
-    def ask(
-        self, connection: Connection, values: Mapping[str, str], meanwhile: Callable[[], None] = _nothing
-    ) -> list[TupleRow]:
+    def ask(self, connection: Connection, values: Mapping[str, str]) -> list[TupleRow]:
         """Run it.
 
         :param values: for each place, as PostgreSQL writes them
-        :param meanwhile: what to do while the database works
         :returns: the rows
         :raises psycopg.Error: the database refused it, or is gone
         """
@@ -56,40 +48,15 @@ class Prepared:
         server = driver.pgconn
         if not driver.autocommit and server.transaction_status == TransactionStatus.IDLE:
             driver.execute("select")  # psycopg begins a transaction with its first statement, and this one is not its
+        name = self._name.encode()
         if self._name not in connection.info:
-            _require_success(driver, server.prepare(self._name.encode(), self.text.encode()))
+            _require_success(driver, server.prepare(name, self.text.encode()))
             connection.info[self._name] = True
-        server.send_query_prepared(
-            self._name.encode(), [values[place].encode() for place in self._places], None, Format.BINARY
-        )
-        try:
-            meanwhile()
-        finally:
-            result = _result(server)
+        result = server.exec_prepared(name, [values[place].encode() for place in self._places], None, Format.BINARY)
         _require_success(driver, result)
         rows = Transformer(driver)
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
-
-
-def _result(server: PGconn) -> PGresult:
-    """Wait for the answer, however long it takes."""
-    wanted = select.POLLIN | (select.POLLOUT if server.flush() else 0)
-    waiting = select.poll()
-    waiting.register(server.socket, wanted)
-    while True:
-        waiting.poll()
-        server.consume_input()
-        if wanted & select.POLLOUT and not server.flush():
-            wanted = select.POLLIN
-            waiting.modify(server.socket, wanted)
-        if not server.is_busy():
-            break
-    result = server.get_result()
-    while server.get_result():
-        pass
-    assert result is not None
-    return result
 
 
 def _require_success(driver: psycopg.Connection, result: PGresult) -> None:
