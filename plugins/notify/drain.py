@@ -7,6 +7,7 @@ they get next. At any moment each session has at most one begun message, and onl
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -156,10 +157,31 @@ class Drainer:
         :raises SenderFault: the sender cannot send; everything claimed is back in the queue
         :raises LeaseLost: this run was taken for dead by another
         """
-        return _Run(self).run()
+        with _unwatched():
+            return _Run(self).run()
 
 
-_PLAN_ONCE = sa.text("set plan_cache_mode = force_generic_plan")
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """Let the garbage collector leave alone what is there already: Airflow's objects are hundreds of thousands.
+
+    It would look through all of them again and again, and every session waits meanwhile: a seventh of the messages in a
+    second (CPython 3.11, 2026-11).
+    """
+    if gc.get_freeze_count():  # somebody else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+# A turn is planned once, when hardly any attempt may be there yet: then reading all of them looks cheap.
+_PLAN_ONCE = sa.text(
+    "select set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false)"
+)
 
 
 class _Run:

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from notify import drain
 from notify.storage import attempts, drains, explanation, limits, senders, waiting
 from tests.newsroom import Newsroom, settings_of, write_templates
 
@@ -89,6 +90,18 @@ def test_a_turn_goes_by_keys(connection: Connection, fresh: bool) -> None:
     scans = set(re.findall(r"(?:Seq Scan on|Index Scan using|Bitmap Index Scan on) (\w+)", plan))
     assert not scans & {"messages", "attempts", "recipients", "contents"}, plan
     assert not [scan for scan in scans if scan.endswith("_idx")], plan
+
+
+def test_a_turn_planned_over_an_empty_outbox(engine: Engine) -> None:
+    """A turn that a run plans when no attempt is there yet still goes by keys when there are thousands."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("vacuum analyze"))
+        connection.execute(drain._PLAN_ONCE)
+        driver = connection.connection.dbapi_connection
+        driver.execute(f"prepare turn as {attempts._TURN.text}")  # type: ignore[union-attr]  # it is psycopg's
+        values = f"'{DRAIN}', true, '{{1}}', '{{1}}', '[]', '[]', '{{2}}'"
+        plan = "\n".join(connection.scalars(sa.text(f"explain execute turn ({values})".replace(":", "\\:"))))
+    assert "Seq Scan" not in plan
 
 
 @pytest.mark.parametrize("table", ["messages", "attempts"])
