@@ -56,29 +56,8 @@ def _served() -> tuple[Sequence[str], str]:
 
 def _summary(one: Standing, served: Sequence[str]) -> str:
     """In a few words, what stands between its messages and the reader."""
-    if one.sender not in served and one.waits:
-        return "no run serves it"
-    if one.last_run and one.last_run.alive:
-        return "a run is at it"
-    if one.fault:
-        return "it cannot send"
-    if one.held_back:
-        return _held_back(one)
-    if one.queue.due:
-        return "the next run sends" if one.last_run else "no run of Notifications has begun yet"
-    return _nothing_due(one)
-
-
-def _held_back(one: Standing) -> str:
-    if one.limit == 0:
-        return "its pool has 0 slots, which holds everything"
-    return f"the limit holds it back{f' until {_written(one.next_slot_at)}' if one.next_slot_at else ''}"
-
-
-def _nothing_due(one: Standing) -> str:
-    if one.queue.next_at:
-        return f"nothing is due before {_written(one.queue.next_at)}"
-    return "only what a person holds" if one.held else "nothing waits"
+    said, moment = one.answer(served)
+    return f"{said} {_written(moment)}" if moment else said
 
 
 def _lines(one: Standing, served: Sequence[str]) -> Iterator[str]:

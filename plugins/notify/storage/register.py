@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.status import Status
 from notify.exceptions import TransitionError
-from notify.storage.models import attempts, message_events, messages, recipients
+from notify.storage.models import attempts, contents, message_events, messages, recipients
 
 Row = TypeVar("Row")
 
@@ -107,6 +107,31 @@ def read(connection: Connection, number: int) -> RegisteredMessage:
         tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),
         events=_rows(connection, RegisteredEvent, message_events, number, message_events.c.id),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """What a message says, as it is stored.
+
+    :param headers: header lines, each with its CRLF
+    :param body: MIME; where it is ``mixed``, the first part of it, with fields of its own
+    :param mixed: whether attachments come behind it
+    """
+
+    headers: bytes
+    body: bytes
+    mixed: bool
+
+
+def text(connection: Connection, number: int) -> StoredText | None:
+    """What a message says; None where nothing is kept of it any more."""
+    query = (
+        sa.select(messages.c.headers, contents.c.body, messages.c.boundary.is_not(None))
+        .join(contents, contents.c.id == messages.c.content_id)
+        .where(messages.c.id == number)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else StoredText(*row)
 
 
 def _rows(

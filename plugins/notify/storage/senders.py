@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -87,6 +87,30 @@ class Standing:
     def waits(self) -> bool:
         """Whether there is anything that it could send one day."""
         return bool(self.queue.due or self.queue.later or self.held)
+
+    def answer(self, served: Collection[str]) -> tuple[str, datetime | None]:
+        """In a few words, what stands between its messages and their readers; and the moment that these end in.
+
+        :param served: the senders that runs serve
+        """
+        if self.sender not in served and self.waits:
+            return "no run serves it", None
+        if self.last_run and self.last_run.alive:
+            return "a run is at it", None
+        if self.fault:
+            return "it cannot send", None
+        return self._what_waits()
+
+    def _what_waits(self) -> tuple[str, datetime | None]:
+        if self.held_back and self.limit == 0:
+            return "its pool has 0 slots, which holds everything", None
+        if self.held_back:
+            return f"the limit holds it back{' until' if self.next_slot_at else ''}", self.next_slot_at
+        if self.queue.due:
+            return "the next run sends" if self.last_run else "no run of Notifications has begun yet", None
+        if self.queue.next_at:
+            return "nothing is due before", self.queue.next_at
+        return "only what a person holds" if self.held else "nothing waits", None
 
 
 def names(connection: Connection) -> frozenset[str]:

@@ -1,0 +1,88 @@
+"""What all views share: the templates, the frame around them, and how moments are written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow.api_fastapi.app import get_cookie_path
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from notify.web import forgery
+from notify.web.rights import Right
+
+#: The views in the order of the menu: where they are, what they are called, who may see them.
+MENU = (
+    ("", "Overview", Right.READ_SETTINGS),
+    ("messages", "Messages", Right.READ_REGISTER),
+)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("notify.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": moment, "lasting": lasting, "query": urlencode}
+    environment.globals |= {"Right": Right}
+    return environment
+
+
+def page(
+    request: Request, template: str, *, title: str, user: BaseUser | None = None, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """Render a view.
+
+    :param template: its file in ``templates``
+    :param title: what it is called
+    :param user: who looks at it
+    """
+    root = request.scope["root_path"]
+    here = request.scope["path"].removeprefix(root).strip("/")
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            root=root,
+            airflow=get_cookie_path().rstrip("/"),
+            here=here,
+            menu=[(path, name) for path, name, right in MENU if user is not None and right.of(user)],
+            user=user,
+            may={right.name: user is not None and right.of(user) for right in Right},
+            csrf_token=forgery.token_for(user) if user is not None else "",
+            **values,
+        )
+    )
+    return HTMLResponse(text, status)
+
+
+def moment(at: datetime | None) -> Markup | str:
+    """A moment as people read it; the page's script puts it into their own zone."""
+    if at is None:
+        return "–"
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def lasting(time: timedelta) -> str:
+    """A span of time in its two largest units."""
+    seconds = max(0, round(time.total_seconds()))
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    first = next((place for place, (_, size) in enumerate(units) if seconds >= size), len(units) - 1)
+    parts: list[str] = []
+    for name, size in units[first : first + 2]:
+        count, seconds = divmod(seconds, size)
+        if count or not parts:
+            parts.append(f"{count} {name}")
+    return " ".join(parts)

@@ -1,0 +1,59 @@
+"""The page, over HTTP, with Airflow's own auth manager; programs log in by token, browsers by cookie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.utils.db import initdb
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import URL
+
+from notify.web.mount import MountedApp
+from tests.web_client import As
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Iterator[FastAPI]:
+    """What Airflow's API server is to us: something that mounts our app and has an auth manager."""
+    initdb()  # where it looks whether a token was revoked
+    manager = create_auth_manager()
+    manager.init()
+    app = FastAPI()
+    app.state.auth_manager = manager
+    app.mount("/notify", MountedApp())
+    yield app
+    purge_cached_app()
+
+
+@pytest.fixture
+def outbox(database: URL, monkeypatch: pytest.MonkeyPatch) -> URL:
+    """The outbox database, as the connection ``notify_db`` tells the server."""
+    described = {
+        "conn_type": "postgres",
+        "login": database.username,
+        "host": database.query.get("host") or database.host,
+        "port": database.port,
+        "schema": database.database,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
+    monkeypatch.setattr("notify.settings.senders", lambda: ("smtp_default",))
+    return database
+
+
+@pytest.fixture
+def logged_in(airflow: FastAPI, outbox: URL) -> As:
+    """A browser in which somebody with this role has logged in; None: nobody has."""
+
+    def browser(role: str | None) -> TestClient:
+        client = TestClient(airflow, follow_redirects=False, raise_server_exceptions=True)
+        if role is not None:
+            user = SimpleAuthManagerUser(username=f"the_{role}", role=role)
+            client.cookies.set("_token", create_auth_manager().generate_jwt(user))
+        return client
+
+    return browser

@@ -1,0 +1,196 @@
+"""The register in the browser: what is found, what is shown, and what can be done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from notify.handover import hand_over
+from notify.settings import HandOverSettings
+from notify.storage import register
+from tests.web_client import As
+
+HOSTILE = (
+    "<p>Hello</p><script>parent.document.title = 'pwned'</script><img src=https://evil.example/x.png>"
+    "<form action=https://evil.example><button>Win</button></form>"
+)
+
+Queue = Callable[..., list[int]]
+
+
+@pytest.fixture
+def queue(connection: Connection, hand_over_settings: HandOverSettings) -> Queue:
+    """Hand messages over, and commit."""
+
+    def call(**fields: object) -> list[int]:
+        given = {"recipient": "anna@example.com", "subject": "Open Sesame", "message": "A tale."} | fields
+        numbers = [message.id for message in hand_over(connection, given, hand_over_settings).messages]
+        connection.commit()
+        return numbers
+
+    return call
+
+
+def csrf(page: str) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def status(connection: Connection, number: int) -> str:
+    connection.rollback()
+    return register.read(connection, number).status.value
+
+
+def test_the_register(logged_in: As, queue: Queue) -> None:
+    """The register shows messages newest first, and finds them by their recipient."""
+    [first], [second] = queue(subject="The first"), queue(subject="The second", recipient="brian@example.com")
+    client = logged_in("viewer")
+    page = client.get("/notify/messages").text
+    assert page.index("The second") < page.index("The first")
+    found = client.get("/notify/messages", params={"address": "BRIAN@example.com"}).text
+    assert f"/messages/{second}" in found
+    assert f"/messages/{first}" not in found
+
+
+def test_all_pages(logged_in: As, queue: Queue) -> None:
+    """From page to page, each message is seen once."""
+    numbers = queue(recipient=[f"reader{number}@example.com" for number in range(120)])
+    client, seen, path = logged_in("viewer"), [], "/notify/messages?kind=send_message"
+    while path:
+        page = client.get(path).text
+        seen += [int(number) for number in re.findall(r'data-label="No."><a href="[^"]*/messages/(\d+)"', page)]
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        path = older[1].replace("&amp;", "&") if older else ""
+    assert seen == sorted(numbers, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "query", ["since=yesterday", "before=x", "status=gone", "until=2026-13-01"], ids=lambda text: text.split("=")[0]
+)
+def test_filters_that_cannot_be_understood(logged_in: As, query: str) -> None:
+    """A filter that is none is told, by its name."""
+    answer = logged_in("viewer").get(f"/notify/messages?{query}")
+    assert answer.status_code == 422
+    assert query.split("=", maxsplit=1)[0] in answer.text
+
+
+def test_a_hostile_subject(logged_in: As, queue: Queue) -> None:
+    """What a producer writes is text here, never markup."""
+    [number] = queue(subject="<script>alert(1)</script>", case_id='"><b>x')
+    for path in ("/notify/messages", f"/notify/messages/{number}"):
+        page = logged_in("admin").get(path).text
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_hostile_mail(logged_in: As, queue: Queue) -> None:
+    """A mail is shown in a frame that may do nothing, by an answer that lets it fetch nothing."""
+    [number] = queue(message=HOSTILE, html=True, add_template=False)
+    client = logged_in("user")
+    page = client.get(f"/notify/messages/{number}").text
+    assert re.search(rf'<iframe[^>]* sandbox=""[^>]* src="/notify/messages/{number}/html"', page)
+    answer = client.get(f"/notify/messages/{number}/html")
+    assert "Hello" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert {"default-src 'none'", "form-action 'none'", "sandbox"} <= set(policy.split("; "))
+    assert "script-src" not in policy
+
+
+def test_viewers_see_no_bodies(logged_in: As, queue: Queue) -> None:
+    """Who may look at the register alone learns what became of a message, and nothing of its text."""
+    [number] = queue(message="The secret of the cave.", subject="Hello")
+    page = logged_in("viewer").get(f"/notify/messages/{number}").text
+    assert "queued" in page
+    assert "secret of the cave" not in page
+    assert "does not let you read" in page
+    assert "<button" not in page
+    assert "secret of the cave" in logged_in("user").get(f"/notify/messages/{number}").text
+
+
+def test_no_such_message(logged_in: As) -> None:
+    """A number that no message has is a 404, in words."""
+    answer = logged_in("viewer").get("/notify/messages/4711")
+    assert answer.status_code == 404
+    assert "There is no message 4711" in answer.text
+
+
+def test_hold_and_release(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """A message is held and released by its buttons; the history says who did it."""
+    [number] = queue()
+    client = logged_in("user")
+    for action, after in (("hold", "held"), ("release", "queued"), ("cancel", "cancelled"), ("resend", "queued")):
+        page = client.get(f"/notify/messages/{number}").text
+        assert f"/messages/{action}" in page
+        answer = client.post(f"/notify/messages/{action}", data={"id": number, "csrf_token": csrf(page)})
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/notify/messages/{number}")
+        assert status(connection, number) == after
+    assert "the_user (page)" in client.get(f"/notify/messages/{number}").text
+
+
+def test_all_or_none(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """Where one of several cannot be held, none is."""
+    [one], [other] = queue(), queue()
+    client = logged_in("user")
+    token = csrf(client.get(f"/notify/messages/{one}").text)
+    client.post("/notify/messages/cancel", data={"id": other, "csrf_token": token})
+    answer = client.post("/notify/messages/hold", data={"id": [one, other], "csrf_token": token})
+    assert answer.status_code == 409
+    assert f"Message {other} is cancelled" in answer.text
+    assert status(connection, one) == "queued"
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "of another user"])
+def test_forged(logged_in: As, connection: Connection, queue: Queue, token: str) -> None:
+    """A form that is not from this person's page changes nothing."""
+    [number] = queue()
+    if token == "of another user":
+        token = csrf(logged_in("admin").get(f"/notify/messages/{number}").text)
+    answer = logged_in("user").post("/notify/messages/hold", data={"id": number, "csrf_token": token})
+    assert answer.status_code == 403
+    assert status(connection, number) == "queued"
+
+
+def test_a_program_needs_no_form(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """Who brings a token of Airflow's in the header is no browser that was led here by another site."""
+    [number] = queue()
+    bearer = {"Authorization": f"Bearer {logged_in('user').cookies['_token']}"}
+    answer = logged_in(None).post("/notify/messages/hold", data={"id": number}, headers=bearer)
+    assert answer.status_code == 303
+    assert status(connection, number) == "held"
+
+
+@pytest.mark.parametrize("path", ["", "/", "/messages", "/static/notify.css", "/nowhere"])
+def test_headers(logged_in: As, path: str) -> None:
+    """Every answer says what the browser must not do."""
+    answer = logged_in("viewer").get(f"/notify{path}", follow_redirects=True)
+    policy = answer.headers["content-security-policy"]
+    assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'self'"} <= set(policy.split("; "))
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_database(logged_in: As, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the outbox does not answer, people are told what to do, and nothing of the inside."""
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", "postgres://notify:s3cret@127.0.0.1:1/outbox")
+    answer = logged_in("viewer").get("/notify/messages")
+    assert answer.status_code == 503
+    assert "notify_db" in answer.text
+    assert "s3cret" not in answer.text
+
+
+def test_statements_stay_few(logged_in: As, queue: Queue, connection: Connection) -> None:
+    """A page of fifty messages asks the database no more than a page of one."""
+    queue()
+    asked: list[str] = []
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    client = logged_in("viewer")
+    client.get("/notify/messages")
+    few = len(asked)
+    queue(recipient=[f"reader{number}@example.com" for number in range(60)])
+    asked.clear()
+    client.get("/notify/messages")
+    assert len(asked) <= few
