@@ -112,7 +112,7 @@ def search(connection: Connection, wanted: Search, *, before: int | None = None,
 def _indexed(wanted: Search) -> bool:
     """Whether an index serves a filter, so that no message is looked at in vain."""
     statuses = wanted.statuses
-    return bool(wanted.address or wanted.case_id or wanted.run_id or (statuses and statuses <= INDEXED))
+    return bool(wanted.address or wanted.run_id or (statuses and statuses <= INDEXED))
 
 
 def _floor(connection: Connection, top: int | None, bottom: int | None) -> int | None:
