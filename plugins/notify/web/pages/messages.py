@@ -58,6 +58,8 @@ def listing(  # noqa: PLR0917 - one for each filter
     before: int | None = None,
 ) -> Response:
     """The register, newest first."""
+    if bool(dag_id) != bool(run_id):
+        raise UnusableQuery("dag_id and run_id name a run together; give both, or neither.")
     wanted = Search(
         statuses=frozenset(status or ()),
         sender=sender or None,
