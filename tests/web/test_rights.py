@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from tests.web_client import ROLES, As
 #: What each of SimpleAuthManager's roles may do, as the documentation has it.
 RIGHTS = {
     "viewer": {Right.READ_REGISTER, Right.READ_SETTINGS},
-    "user": set(Right),
+    "user": set(Right) - {Right.CHANGE_PEOPLE, Right.CHANGE_SETTINGS},
     "op": set(Right),
     "admin": set(Right),
 }
+
+
+#: What stands in the places of a route's path here; "1" in all others.
+PLACES = {"action": "hold"}
 
 
 def routes() -> Iterator[tuple[str, str, Right | None]]:
@@ -27,7 +32,7 @@ def routes() -> Iterator[tuple[str, str, Right | None]]:
     for route in create_app().routes:
         if isinstance(route, APIRoute):
             rights = [right for right in _rights(route.dependant) if right]
-            path = route.path.replace("{number}", "1").replace("{action}", "hold")
+            path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda place: PLACES.get(place[1], "1"), route.path)
             for method in route.methods:
                 yield method, f"/notify{path}", rights[0] if len(rights) == 1 else None
 
