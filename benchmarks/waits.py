@@ -1,6 +1,6 @@
 """What the threads of this process do: compute, wait for the database, for the mail server, or for each other.
 
-Where a thread may wait for another program it is timed: in psycopg's one place for it, and in sockets. A thread that
+Where a thread may wait for another program it is timed: where psycopg and our turns ask the database, and in sockets. A thread that
 has its answer may still have to wait for its turn to run Python; that is part of the wait.
 """
 
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+
+from notify.storage.prepared import Prepared
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Waits:
         self._local = threading.local()
         self._lives: list[_Life] = []
         self._watch(psycopg.Connection, "wait", "the database")
+        self._watch(Prepared, "ask", "the database")  # waits within libpq, past psycopg
         for name in ("recv", "recv_into"):
             self._watch(socket.socket, name, "answers")
         for name in ("send", "sendall"):
