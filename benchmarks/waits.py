@@ -1,7 +1,7 @@
 """What the threads of this process do: compute, wait for the database, for the mail server, or for each other.
 
-Where a thread may wait for another program it is timed: where psycopg and our turns ask the database, and in sockets. A thread that
-has its answer may still have to wait for its turn to run Python; that is part of the wait.
+Where a thread may wait for another program it is timed: where psycopg and our turns ask the database, and in sockets. A
+thread that has its answer may still have to wait for its turn to run Python; that is part of the wait.
 """
 
 from __future__ import annotations
