@@ -37,6 +37,10 @@ class NotifyError(Exception):
         super().__init__(legible(message or (self.__doc__ or "").strip(), LONGEST_TEXT))
 
 
+class Missing(NotifyError):
+    """There is no such thing."""
+
+
 # --- Hand-over: the producer's fault ---------------------------------------------------------------------------------
 
 
@@ -104,6 +108,12 @@ class InvalidPreference(Invalid):
     thing = "preference"
 
 
+class InvalidSuppression(Invalid):
+    """The address was not put on the suppression list; nothing was changed."""
+
+    thing = "suppression"
+
+
 class TemplateError(NotifyError):
     """A template cannot be used."""
 
@@ -120,11 +130,19 @@ class TemplateBroken(TemplateError):
     """The template has an error of its own."""
 
 
+class UnusableSample(TemplateError):
+    """The sample data of a template cannot be read."""
+
+
 # --- Configuration: the admin's fault --------------------------------------------------------------------------------
 
 
 class ConfigurationError(NotifyError):
     """A setting is missing or wrong."""
+
+
+class NothingKnown(Missing, ConfigurationError):
+    """Nothing is known under that name or number."""
 
 
 class InvalidSchedule(ConfigurationError):
@@ -173,6 +191,10 @@ class SenderFault(ServerFault):
 
 class TransitionError(NotifyError):
     """The message is not in the state that this step starts from; somebody else moved it first."""
+
+
+class NoSuchMessage(Missing, TransitionError):
+    """There is no message of that number in the register."""
 
 
 class RestoredCopy(NotifyError):

@@ -22,11 +22,13 @@ HOUSE = "house"
 LONGEST_SUMMARY = 300
 _LONG_WORD = 40
 
-_SUBJECT, _HTML, _TEXT, _SUMMARY = "subject.txt.j2", "body.html.j2", "body.txt.j2", "summary.txt.j2"
-_BARE = {_HTML: "bare.html.j2", _TEXT: "bare.txt.j2"}
+#: The files of a template in a language.
+SUBJECT, HTML, TEXT, SUMMARY = "subject.txt.j2", "body.html.j2", "body.txt.j2", "summary.txt.j2"
+_BARE = {HTML: "bare.html.j2", TEXT: "bare.txt.j2"}
 
-_KIND = re.compile(r"[a-z][a-z0-9_]*")
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
+#: What the folders of templates, and of their languages, are called.
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class TemplateLibrary:
         :param data: the fields that the template uses
         """
         folder, context = self._begin(kind, language, timezone, data, fallback=True)
-        name = f"{folder}/{_SUMMARY}"
+        name = f"{folder}/{SUMMARY}"
         if self._has(name):
             context["recipient"] = Field("a summary is shared by all readers and cannot name the recipient")
             line = _carried(name, run(self._environment, name, context))
@@ -142,13 +144,13 @@ class TemplateLibrary:
         return f"{kind}/{chosen}", context
 
     def _usable(self, kind: str) -> tuple[str, ...]:
-        if kind == HOUSE or not _KIND.fullmatch(kind):
+        if kind == HOUSE or not NAME.fullmatch(kind):
             return ()
         return tuple(name for name in _folders(self._root / kind) if self._has_body(kind, name))
 
     def _choose(self, kind: str, wanted: str, fallback: bool) -> str:
         # Every message comes by here: look for the one language first, list folders only to explain.
-        if kind != HOUSE and _KIND.fullmatch(kind):
+        if kind != HOUSE and NAME.fullmatch(kind):
             for language in (_base(wanted), FALLBACK) if fallback else (_base(wanted),):
                 if self._has_body(kind, language):
                     return language
@@ -162,7 +164,7 @@ class TemplateLibrary:
             )
         return TemplateNotFound(
             f"There is no template {kind!r}. There are: {', '.join(self.kinds()) or 'none'}. "
-            f"A new one is a folder <kind>/<language> with {_SUBJECT} and {_HTML} or {_TEXT}."
+            f"A new one is a folder <kind>/<language> with {SUBJECT} and {HTML} or {TEXT}."
         )
 
     def _has(self, name: str) -> bool:
@@ -170,36 +172,34 @@ class TemplateLibrary:
 
     def _has_body(self, kind: str, language: str) -> bool:
         folder = f"{kind}/{language}"
-        return bool(_LANGUAGE.fullmatch(language)) and (
-            self._has(f"{folder}/{_HTML}") or self._has(f"{folder}/{_TEXT}")
-        )
+        return bool(LANGUAGE.fullmatch(language)) and (self._has(f"{folder}/{HTML}") or self._has(f"{folder}/{TEXT}"))
 
     def _subject(self, folder: str, context: Mapping[str, Any]) -> str:
-        name = f"{folder}/{_SUBJECT}"
+        name = f"{folder}/{SUBJECT}"
         if not self._has(name):
             raise TemplateBroken(f"{name} is missing. Add it: a message needs a subject.")
         return _carried(name, " ".join(run(self._environment, name, context).split()))
 
     def _html(self, folder: str, context: Mapping[str, Any], *, house: bool) -> str | None:
-        name = f"{folder}/{_HTML}"
+        name = f"{folder}/{HTML}"
         if not self._has(name):
             return None
-        page = run(self._environment, name, {**context, "layout": self._layout(_HTML, context, house=house)})
+        page = run(self._environment, name, {**context, "layout": self._layout(HTML, context, house=house)})
         try:
             return html.inline_styles(page)
         except UnicodeEncodeError as error:
             raise TemplateError(f"{name}: the data has a character that no mail can carry: {error}.") from error
 
     def _text(self, folder: str, context: Mapping[str, Any], *, house: bool, page: str | None) -> str:
-        name = f"{folder}/{_TEXT}"
+        name = f"{folder}/{TEXT}"
         if self._has(name):
-            layout = self._layout(_TEXT, context, house=house)
+            layout = self._layout(TEXT, context, house=house)
             return _carried(name, html.tidy(run(self._environment, name, {**context, "layout": layout}))) + "\n"
         try:
             return html.to_text(page or "") + "\n"
         except RecursionError as error:
             raise TemplateBroken(
-                f"{folder}/{_HTML}: its HTML is nested too deeply for a text part. Flatten it or add {_TEXT}."
+                f"{folder}/{HTML}: its HTML is nested too deeply for a text part. Flatten it or add {TEXT}."
             ) from error
 
     def _layout(self, body: str, context: Mapping[str, Any], *, house: bool) -> str:
