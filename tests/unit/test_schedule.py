@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from zoneinfo import available_timezones
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo, available_timezones
 
 import pendulum
 import pytest
@@ -13,7 +14,7 @@ from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetab
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from notify.domain.schedule import LONGEST, PRESETS, SHORTEST, Schedule, parse_schedule
+from notify.domain.schedule import LONGEST, PRESETS, SHORTEST, Schedule, moments, parse_schedule
 from notify.exceptions import InvalidSchedule
 
 NOW = pendulum.datetime(2026, 3, 28, 12, 34, tz="UTC")
@@ -160,3 +161,30 @@ def test_error_says_what_would_be_right(text: str, says: str) -> None:
     """What is no schedule, or one that never comes, is refused with words that help."""
     with pytest.raises(InvalidSchedule, match=says):
         parse_schedule(text)
+
+
+# --- The moments of a schedule ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(DAYS | st.sampled_from(["PT3M", "P1D", "@hourly"]), st.sampled_from(["UTC", "Europe/Warsaw", "Asia/Kathmandu"]))
+def test_the_next_moment_is_airflows(text: str, zone: str) -> None:
+    """The first moment of a schedule is when Airflow makes its next run, and others follow in order.
+
+    (In the night in which the clock changes, Airflow 3.3.2 may be an hour late; hence UTC.)
+    """
+    try:
+        schedule = parse_schedule(text)
+    except InvalidSchedule:
+        return
+    assert next(moments(schedule, ZoneInfo("UTC"), NOW)) == next_run(schedule)
+    first, second, third = islice(moments(schedule, ZoneInfo(zone), NOW), 3)
+    assert NOW < first < second < third
+
+
+def test_moments_across_the_change_of_the_clock() -> None:
+    """A time of day stays that of the clock on the wall."""
+    warsaw = ZoneInfo("Europe/Warsaw")
+    start = datetime(2026, 3, 27, 20, tzinfo=UTC)
+    found = list(islice(moments(Schedule(cron="0 18 * * *"), warsaw, start), 2))
+    assert found == [datetime(2026, 3, 28, 17, tzinfo=UTC), datetime(2026, 3, 29, 16, tzinfo=UTC)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
 from pydantic import TypeAdapter, ValidationError
@@ -95,3 +97,18 @@ def _duration(expression: str) -> timedelta:
     if not SHORTEST <= every <= LONGEST:
         raise InvalidSchedule(f"{expression!r} is out of range: between PT1M (one minute) and P366D.")
     return every
+
+
+def moments(schedule: Schedule, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """The moments of a schedule, one after the other, in UTC.
+
+    :param zone: of a cron expression
+    :param after: the first one comes after it; a schedule that says only how often counts from there
+    """
+    if schedule.every is not None:
+        while True:
+            after += schedule.every
+            yield after.astimezone(UTC)
+    clock = croniter(schedule.cron, after.astimezone(zone))
+    while True:
+        yield clock.get_next(datetime).astimezone(UTC)

@@ -1,0 +1,147 @@
+"""When what waits for a sender's hourly limit leaves.
+
+What is known is played through: runs come, attempts leave the window, each run takes what is due and allowed, as the
+claim does, and what it takes counts for a window. Nobody knows what will be handed over meanwhile, or refused: it is a
+forecast of what waits now.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+
+from notify.domain.limit import WINDOW, Usage, allowance, bulk_limit
+
+#: Runs that are played through; when the rest leaves is then told from the pace at which slots came free in them.
+MOST_RUNS = 1_000
+
+#: Nobody plans further ahead; and a date has an end.
+HORIZON = timedelta(days=366)
+
+#: What a run sends counts until a window after the server's answer, and that comes a moment after the run.
+_ANSWER = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Attempts that count against the limit, and leave the window together.
+
+    :param until: when they do
+    :param total: how many
+    :param bulk: how many of them are bulk
+    """
+
+    until: datetime
+    total: int
+    bulk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Messages that are due.
+
+    :param first: urgent and normal ones; they leave before any bulk
+    :param bulk: bulk ones
+    """
+
+    first: int
+    bulk: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.first + self.bulk
+
+
+class Certainty(StrEnum):
+    """How a moment is meant; the values are the words in front of it."""
+
+    AT = "at"  #: it was played through
+    ABOUT = "about"  #: it is told from the pace
+    AFTER = "after"  #: only a part of what leaves before was looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """When something leaves."""
+
+    at: datetime
+    certainty: Certainty = Certainty.AT
+
+
+def last_leaves(
+    limit: int, taken: Sequence[Taken], due: Due, runs: Iterable[datetime], window: timedelta = WINDOW
+) -> Expected | None:
+    """When the last of what is due leaves. For a place in the queue, ask with what leaves up to there.
+
+    :param limit: messages per window; 0 holds everything, any negative number nothing
+    :param taken: what counts against it, the oldest first
+    :param runs: when the queue is looked at, in order, endless or not
+    :returns: None where nothing is due, where it never leaves, and where that is more than a year away
+    """
+    if due.total == 0 or limit == 0:
+        return None
+    book = _Book(limit, taken, window)
+    begin = run = None
+    for run in islice(runs, MOST_RUNS):
+        begin = begin or run
+        if run - begin > HORIZON:
+            return None
+        due = book.send(run, due)
+        if due.total == 0:
+            return Expected(run)
+    pace = book.for_one_slot()
+    return None if run is None or pace is None else _by_pace(limit, due, run, pace)
+
+
+def _by_pace(limit: int, due: Due, last: datetime, for_one_slot: timedelta) -> Expected | None:
+    """When the rest has left if everything goes on as in what was played through."""
+    slots = due.first + due.bulk * limit / bulk_limit(limit)
+    if slots * for_one_slot.total_seconds() > HORIZON.total_seconds():
+        return None
+    return Expected(last + slots * for_one_slot, Certainty.ABOUT)
+
+
+class _Book:
+    """What counts against the limit, from run to run."""
+
+    def __init__(self, limit: int, taken: Sequence[Taken], window: timedelta) -> None:
+        self._limit = limit
+        self._window = window + _ANSWER
+        self._taken = deque(taken)
+        self._total = sum(one.total for one in taken)
+        self._bulk = sum(one.bulk for one in taken)
+        #: Slots that were taken here and given back, and how long that took, all together.
+        self._turns = 0
+        self._turning = timedelta(0)
+        self._known = len(taken)
+
+    def send(self, run: datetime, due: Due) -> Due:
+        """What a run leaves of what is due."""
+        while self._taken and self._taken[0].until <= run:
+            self._give_back(self._taken.popleft(), run)
+        allowed = allowance(self._limit, Usage(self._total, self._bulk))
+        first = allowed.cap(due.first, bulk=False)
+        bulk = allowed.less(first).cap(due.bulk, bulk=True)
+        if first + bulk:
+            self._taken.append(Taken(run + self._window, first + bulk, bulk))
+            self._total += first + bulk
+            self._bulk += bulk
+        return Due(due.first - first, due.bulk - bulk)
+
+    def _give_back(self, gone: Taken, run: datetime) -> None:
+        self._total -= gone.total
+        self._bulk -= gone.bulk
+        if self._known:
+            self._known -= 1
+            return
+        self._turns += gone.total
+        self._turning += gone.total * (run - (gone.until - self._window))
+
+    def for_one_slot(self) -> timedelta | None:
+        """From one slot that comes free to the next, on average; None where that was not seen."""
+        return self._turning / self._turns / self._limit if self._turns else None
