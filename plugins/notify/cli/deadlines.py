@@ -11,7 +11,7 @@ from typing import Any
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.deadlines import clear_deadline, clear_reminder
-from notify.domain.deadline import ANY_STAGE, Deadline, DeadlineType, Step
+from notify.domain.deadline import ANY_STAGE, Deadline, Step
 from notify.exceptions import ConfigurationError
 from notify.storage import deadlines, schema
 
@@ -55,7 +55,7 @@ def _list(options: argparse.Namespace) -> None:
         found = deadlines.listed(connection, case_id=options.case, ended=options.all, limit=options.limit)
     for one in found:
         state = one.closed_reason or "open"
-        print(f"{one.id:>8}  {state:<13}  {_written(one.due_at)}  {one.case_id}  {_whose(one)}{_next(one)}")
+        print(f"{one.id:>8}  {state:<13}  {_written(one.due_at)}  {one.case_id}  {one.whose}{_next(one)}")
     if not found:
         print("There are no such deadlines.")
 
@@ -85,7 +85,7 @@ def _lines(one: Deadline) -> Iterator[str]:
     ended = f"{one.closed_reason} at {_written(one.closed_at)}" if one.closed_at else "open"
     yield f"Deadline {one.id}: {ended}"
     yield f"  Case    {one.case_id}"
-    yield f"  What    {_whose(one)}"
+    yield f"  What    {one.whose}"
     yield f"  Due     {_written(one.due_at)}"
     yield f"  Set     {_written(one.created_at)} by {one.set_by or 'Python code'}"
     if one.note:
@@ -94,12 +94,6 @@ def _lines(one: Deadline) -> Iterator[str]:
     yield from (
         f"  {_written(step.fires_at)}  {step.kind} to {', '.join(step.recipients)}{_end(step)}" for step in one.steps
     )
-
-
-def _whose(one: Deadline) -> str:
-    if one.type is DeadlineType.REMINDER:
-        return f"reminder of {one.login}" + (f" ({one.name})" if one.name else "")
-    return f"{f'stage {one.stage}' if one.stage else 'the whole case'}, owner {one.owner}"
 
 
 def _next(one: Deadline) -> str:

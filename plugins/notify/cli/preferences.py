@@ -11,7 +11,7 @@ from notify import settings
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.kind import Kind
-from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, Wish
+from notify.domain.preference import ANY_KIND, Frequency, Preference, applying, in_words
 from notify.exceptions import ConfigurationError
 from notify.preferences import clear_preference, set_preference
 from notify.storage import people, schema
@@ -89,14 +89,14 @@ def _named(kind: str) -> str:
 def lines(kinds: Mapping[str, Kind], said: Mapping[str, Preference]) -> list[str]:
     """What applies to each kind of event, and what a person said, for reading."""
     general = said.get(ANY_KIND)
-    applying = {
-        name: "immediately, mandatory" if kind.mandatory else _applying(kind.wish(said.get(name), general))
+    found = {
+        name: "immediately, mandatory" if kind.mandatory else applying(kind.wish(said.get(name), general))
         for name, kind in kinds.items()
     }
-    width = max(len(name) for name in [*applying, *map(_named, said)])
+    width = max(len(name) for name in [*found, *map(_named, said)])
     return [
         "What applies",
-        *(f"  {name:<{width}}  {text}" for name, text in applying.items()),
+        *(f"  {name:<{width}}  {text}" for name, text in found.items()),
         "What was said" if said else "Nothing was said: these are the defaults",
         *(
             f"  {_named(kind):<{width}}  {in_words(one)}"
@@ -104,25 +104,3 @@ def lines(kinds: Mapping[str, Kind], said: Mapping[str, Preference]) -> list[str
             for kind, one in sorted(said.items())
         ),
     ]
-
-
-def _applying(wish: Wish) -> str:
-    hour = f"at {wish.hour:%H:%M}"
-    text = {
-        Frequency.DAILY: f"daily {hour}",
-        Frequency.WEEKLY: f"weekly, {WEEKDAYS[wish.weekday - 1]} {hour}",
-    }.get(wish.frequency, wish.frequency.value)
-    if wish.quiet and wish.frequency is not Frequency.NEVER:
-        text += f", quiet {wish.quiet.start:%H:%M}-{wish.quiet.until:%H:%M}"
-    return text
-
-
-def in_words(said: Preference) -> str:
-    """One preference, only what was said."""
-    parts = [
-        said.frequency.value if said.frequency else "",
-        WEEKDAYS[said.weekday - 1] if said.weekday else "",
-        f"at {said.hour:%H:%M}" if said.hour else "",
-        f"quiet {said.quiet_from:%H:%M}-{said.quiet_until:%H:%M}" if said.quiet_from is not None else "",
-    ]
-    return ", ".join(part for part in parts if part)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from datetime import timedelta
 from typing import Any
 
 from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
-from notify.storage import bounces, schema, suppressions
+from notify.storage import schema, suppressions
 from notify.storage.engine import transaction
 from notify.storage.suppressions import Source, Suppression
+from notify.suppressing import read_days, suppress
 
 
 def add_commands(commands: Any) -> None:
@@ -45,10 +45,11 @@ def _mailbox(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _days(text: str) -> timedelta:
-    if not text.isdigit() or not 0 < int(text) <= 36500:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 to 36500")
-    return timedelta(days=int(text))
+def _days(text: str) -> int:
+    try:
+        return read_days(text).days
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -74,17 +75,13 @@ def lasting(one: Suppression) -> str:
 
 def _add(options: argparse.Namespace) -> None:
     with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
-        schema.require(connection)
-        changed = suppressions.add(connection, options.address, options.reason, options.days)
-        # What is queued was handed over before; also when the address is on the list already, for another reason.
-        (reason,) = suppressions.among(connection, [options.address]).values()
-        withheld = bounces.withhold(connection, options.address, f"on the suppression list: {reason}")
-    if changed:
-        until = f"for {options.days.days} days" if options.days else "until you lift it"
-        said = f"{options.address} gets nothing {until}"
+        done = suppress(connection, options.address, options.reason, options.days)
+    if done.changed:
+        until = f"for {options.days} days" if options.days else "until you lift it"
+        said = f"{done.address} gets nothing {until}"
     else:
-        said = f"{options.address} was on the list already, for at least as long; lift it first to change that"
-    print(f"{said}. {_counted(withheld)} suppressed.")
+        said = f"{done.address} was on the list already, for at least as long; lift it first to change that"
+    print(f"{said}. {_counted(done.withheld)} suppressed.")
 
 
 def _counted(withheld: int) -> str:

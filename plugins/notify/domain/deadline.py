@@ -130,6 +130,13 @@ class Deadline:
         """What a person wrote into a reminder."""
         return str(self.plan.get("note") or "")
 
+    @property
+    def whose(self) -> str:
+        """Of what and of whom it is, in words."""
+        if self.type is DeadlineType.REMINDER:
+            return f"reminder of {self.login}" + (f" ({self.name})" if self.name else "")
+        return f"{f'stage {self.stage}' if self.stage else 'the whole case'}, owner {self.owner}"
+
     def escalation(self, step: Step) -> int:
         """Which escalation a step is, from 1; 0 for the others."""
         return step.position - len(self.plan["advance"]) if step.kind == DEADLINE_ESCALATED else 0
@@ -307,8 +314,16 @@ class TermDraft(BaseModel):
 
     case: CaseField = None
     due: Moment = None
-    advance: Annotated[list[Advance], BeforeValidator(_several), Field(max_length=MOST_STEPS)] = []
-    escalations: Annotated[list[Escalation], BeforeValidator(_several), Field(max_length=MOST_STEPS)] = []
+    advance: Annotated[
+        list[Advance],
+        BeforeValidator(_several, json_schema_input_type=list[Advance | str] | Advance | str),
+        Field(max_length=MOST_STEPS),
+    ] = []
+    escalations: Annotated[
+        list[Escalation],
+        BeforeValidator(_several, json_schema_input_type=list[Escalation | str] | Escalation | str),
+        Field(max_length=MOST_STEPS),
+    ] = []
     calendar: _Name = None
 
     def plan(self) -> dict[str, Any]:

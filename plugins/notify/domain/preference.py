@@ -70,7 +70,9 @@ def _of_a_week(value: int) -> int:
 
 
 #: A day of the week, 1 (Monday) to 7 (ISO 8601); its name is taken as well. Strict: true is no Monday.
-Weekday = Annotated[int, Field(strict=True), BeforeValidator(_by_name), AfterValidator(_of_a_week)]
+Weekday = Annotated[
+    int, Field(strict=True), BeforeValidator(_by_name, json_schema_input_type=int | str), AfterValidator(_of_a_week)
+]
 
 
 def _of_a_clock(value: object, read: ValidatorFunctionWrapHandler) -> time:
@@ -83,7 +85,7 @@ def _of_a_clock(value: object, read: ValidatorFunctionWrapHandler) -> time:
 
 
 #: A time on the clock of the person's zone.
-Clock = Annotated[time, WrapValidator(_of_a_clock)]
+Clock = Annotated[time, WrapValidator(_of_a_clock, json_schema_input_type=str)]
 
 
 class Preference(BaseModel):
@@ -179,3 +181,29 @@ def wish(
         next((weekday for weekday in weekdays if weekday is not None), FIRST_WEEKDAY),
         next(quiets, None),
     )
+
+
+# --- In words --------------------------------------------------------------------------------------------------------
+
+
+def in_words(said: Preference) -> str:
+    """What a person said, and only that."""
+    parts = [
+        said.frequency.value if said.frequency else "",
+        WEEKDAYS[said.weekday - 1] if said.weekday else "",
+        f"at {said.hour:%H:%M}" if said.hour else "",
+        f"quiet {said.quiet_from:%H:%M}-{said.quiet_until:%H:%M}" if said.quiet_from is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def applying(found: Wish) -> str:
+    """What applies."""
+    hour = f"at {found.hour:%H:%M}"
+    text = {
+        Frequency.DAILY: f"daily {hour}",
+        Frequency.WEEKLY: f"weekly, {WEEKDAYS[found.weekday - 1]} {hour}",
+    }.get(found.frequency, found.frequency.value)
+    if found.quiet and found.frequency is not Frequency.NEVER:
+        text += f", quiet {found.quiet.start:%H:%M}-{found.quiet.until:%H:%M}"
+    return text

@@ -15,6 +15,7 @@ from notify.domain.deadline import ANY_STAGE, Closed, Deadline, DeadlineType, St
 from notify.exceptions import TransitionError
 from notify.storage.cases import KnownCase
 from notify.storage.models import cases, deadline_steps, deadlines
+from notify.storage.walk import WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +274,100 @@ def listed(connection: Connection, *, case_id: str | None, ended: bool, limit: i
     return _with_steps(connection, connection.execute(query).all())
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to look for; what is None does not matter.
+
+    :param person: who has the case, or whose reminder it is
+    :param ended: those that have ended, instead of those that are open
+    """
+
+    case_id: str | None = None
+    person: str | None = None
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Deadlines: the open ones by when they are told of next, those that have ended from the newest on.
+
+    :param after: where the next page begins, None at the end
+    :param searched: whether this page did not look at all that there is, and may have missed some
+    """
+
+    found: tuple[Deadline, ...]
+    after: Due | None
+    searched: bool = False
+
+
+def search(connection: Connection, wanted: Wanted, *, after: Due | None = None, limit: int = 50) -> Page:
+    """Find deadlines, a page at a time, in a bounded time; see :mod:`notify.storage.walk`.
+
+    :param after: a page's ``after``; of those that have ended, only its number counts
+    """
+    rows, last = (_ended if wanted.ended else _open)(connection, wanted, after, limit)
+    kept = rows[:limit]
+    numbers = [row.deadline_id for row in kept]
+    known = find(connection, numbers)
+    found = tuple(known[number] for number in numbers)
+    if len(rows) > limit:
+        return Page(found, Due(kept[-1].fires_at, kept[-1].deadline_id))
+    return Page(found, last, searched=last is not None)
+
+
+def _fitting(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
+    if wanted.case_id is not None:
+        query = query.where(deadlines.c.case_id == wanted.case_id)
+    if wanted.person is not None:
+        whose = sa.case((deadlines.c.type == DeadlineType.TERM.value, deadlines.c.owner), else_=deadlines.c.login)
+        query = query.where(whose == wanted.person)
+    return query
+
+
+def _open(
+    connection: Connection, wanted: Wanted, after: Due | None, limit: int
+) -> tuple[Sequence[sa.Row[Any]], Due | None]:
+    """The first open step of each open deadline, and how far was looked if not to the end."""
+    step, earlier = deadline_steps.alias("step"), deadline_steps.alias("earlier")
+    place = sa.tuple_(step.c.fires_at, step.c.deadline_id)
+    all_open = sa.select(step.c.fires_at, step.c.deadline_id).where(step.c.outcome.is_(None))
+    if after is not None:
+        all_open = all_open.where(place > sa.tuple_(sa.literal(after.fires_at), sa.literal(after.deadline_id)))
+    all_open = all_open.order_by(step.c.fires_at, step.c.deadline_id)
+    # A case has few deadlines, and its index finds them.
+    row = None if wanted.case_id is not None else connection.execute(all_open.offset(WINDOW).limit(1)).first()
+    last = Due(*row) if row else None
+    first = ~sa.exists().where(
+        earlier.c.deadline_id == step.c.deadline_id, earlier.c.outcome.is_(None), earlier.c.position < step.c.position
+    )
+    query = _fitting(all_open.join(deadlines, deadlines.c.id == step.c.deadline_id).where(first), wanted)
+    if last is not None:
+        query = query.where(place <= sa.tuple_(sa.literal(last.fires_at), sa.literal(last.deadline_id)))
+    return connection.execute(query.limit(limit + 1)).all(), last
+
+
+def _ended(
+    connection: Connection, wanted: Wanted, after: Due | None, limit: int
+) -> tuple[Sequence[sa.Row[Any]], Due | None]:
+    below = sa.true() if after is None else deadlines.c.id < after.deadline_id
+    columns = (deadlines.c.due_at.label("fires_at"), deadlines.c.id.label("deadline_id"))
+    every = sa.select(*columns).where(below).order_by(deadlines.c.id.desc())
+    row = None if wanted.case_id is not None else connection.execute(every.offset(WINDOW).limit(1)).first()
+    query = _fitting(every.where(deadlines.c.closed_at.is_not(None)), wanted)
+    if row is not None:
+        query = query.where(deadlines.c.id >= row.deadline_id)
+    return connection.execute(query.limit(limit + 1)).all(), Due(*row) if row else None
+
+
 def read(connection: Connection, deadline_id: int) -> Deadline | None:
     """A deadline with its steps, None if there is none of that number."""
-    query = sa.select(deadlines).where(deadlines.c.id == deadline_id)
-    found = _with_steps(connection, connection.execute(query).all())
-    return found[0] if found else None
+    return find(connection, [deadline_id]).get(deadline_id)
+
+
+def find(connection: Connection, ids: Collection[int]) -> dict[int, Deadline]:
+    """Deadlines with their steps, by number; those that there are not are left out."""
+    query = sa.select(deadlines).where(_among(deadlines.c.id, ids))
+    return {one.id: one for one in _with_steps(connection, connection.execute(query).all())}
 
 
 def _among(column: sa.ColumnElement[int], ids: Iterable[int]) -> sa.ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,6 +55,9 @@ _TOLD = """
     left join notify.messages m on m.id = n.message_id
 """
 _OF_EVENT = sa.text(f"{_TOLD} where n.event_id = :event_id order by n.position limit :most")
+_OF_EVENTS = sa.text(
+    f"{_TOLD} where n.event_id = any(cast(:event_ids as bigint[])) order by n.event_id, n.position limit :most"
+)
 _OF_CASE = sa.text(f"{_TOLD} where e.case_id = :case_id order by e.id desc, n.position limit :most")
 _IN_MESSAGE = sa.text(f"{_TOLD} where n.message_id = :message_id order by e.occurred_at, n.id limit :most")
 _OF_PERSON = sa.text(
@@ -65,6 +68,11 @@ _OF_PERSON = sa.text(
 def of_event(connection: Connection, event_id: int, *, most: int) -> Sequence[Told]:
     """Where an event's notifications are."""
     return _told(connection, _OF_EVENT, event_id=event_id, most=most)
+
+
+def of_events(connection: Connection, event_ids: Iterable[int], *, most: int) -> Sequence[Told]:
+    """Where the notifications of several events are, by event."""
+    return _told(connection, _OF_EVENTS, event_ids=list(event_ids), most=most)
 
 
 def of_case(connection: Connection, case_id: str, *, most: int) -> Sequence[Told]:

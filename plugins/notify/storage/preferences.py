@@ -51,6 +51,12 @@ def find(connection: Connection, logins: Iterable[str]) -> dict[str, dict[str, P
     return found
 
 
+def held(connection: Connection, login: str) -> dict[str, Preference]:
+    """What a person said, by kind, kept from changing until the transaction ends."""
+    _lock(connection, [login])
+    return find(connection, [login]).get(login, {})
+
+
 def _preference(row: sa.Row[Any]) -> Preference:
     try:
         return Preference(**{name: getattr(row, name) for name in _FIELDS})

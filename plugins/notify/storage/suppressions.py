@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.storage.models import suppressions
+from notify.storage.walk import walk
 
 # What lasts longer wins: a mailbox that was full for a week must not bring back who asked to be left alone for good.
 _ADD = sa.text("""
@@ -66,20 +67,21 @@ class Suppression:
 
 def among(connection: Connection, addresses: Iterable[str]) -> dict[str, str]:
     """Which of these get nothing at this moment: the reason, by the address in lower case."""
-    known = _keys(addresses)
+    known = keys(addresses)
     query = sa.select(suppressions.c.address, suppressions.c.reason).where(
         suppressions.c.address == sa.any_(sa.literal(list(known), ARRAY(sa.Text))), ~_expired()
     )
     return {known[row.address]: row.reason for row in connection.execute(query)}
 
 
-def _keys(addresses: Iterable[str]) -> dict[str, str]:
+def keys(addresses: Iterable[str]) -> dict[str, str]:
     """Under what an address may stand on the list, itself and its hash; each with the address in lower case."""
     lower = {address.lower() for address in addresses}
-    return {address: address for address in lower} | {_hashed(address): address for address in lower}
+    return {address: address for address in lower} | {hashed(address): address for address in lower}
 
 
-def _hashed(address: str) -> str:
+def hashed(address: str) -> str:
+    """What stands for the address of somebody who was erased."""
     return f"sha256:{sha256(address.encode()).hexdigest()}"
 
 
@@ -111,7 +113,7 @@ def lift(connection: Connection, address: str) -> bool:
     :returns: whether it stood there
     """
     connection.execute(_FORGIVE, {"address": address.lower()})
-    either = sa.any_(sa.literal(list(_keys([address])), ARRAY(sa.Text)))
+    either = sa.any_(sa.literal(list(keys([address])), ARRAY(sa.Text)))
     return connection.execute(sa.delete(suppressions).where(suppressions.c.address == either)).rowcount > 0
 
 
@@ -120,7 +122,7 @@ def hide(connection: Connection, address: str) -> bool:
 
     :returns: whether it stood there
     """
-    values = {"address": address.lower(), "hashed": _hashed(address.lower())}
+    values = {"address": address.lower(), "hashed": hashed(address.lower())}
     return connection.execute(_HIDE, values).rowcount > 0
 
 
@@ -153,7 +155,7 @@ def withhold(connection: Connection, messages: Iterable[int]) -> int:
 
 def find(connection: Connection, addresses: Iterable[str]) -> dict[str, Suppression]:
     """What stands on the list of these at this moment, by the address in lower case."""
-    known = _keys(addresses)
+    known = keys(addresses)
     wanted = sa.any_(sa.literal(list(known), ARRAY(sa.Text)))
     query = _all().where(suppressions.c.address == wanted, ~_expired())
     return {known[row.address]: _suppression(row) for row in connection.execute(query)}
@@ -168,6 +170,42 @@ def newest(connection: Connection, limit: int, *, source: Source | None = None) 
     if source is not None:
         query = query.where(suppressions.c.source == source.value)
     return [_suppression(row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Addresses on the list, in their order; the one that was looked for stands first.
+
+    :param next_after: where the next page begins, None at the end
+    :param searched_to: the address up to which this page looked, where it may have missed some further on
+    """
+
+    found: tuple[Suppression, ...]
+    next_after: str | None
+    searched_to: str | None = None
+
+
+def search(
+    connection: Connection, text: str = "", *, source: Source | None = None, after: str | None = None, limit: int = 50
+) -> Page:
+    """The addresses on the list, those that count no more among them.
+
+    :param text: a part of the address; of an erased person the whole address, which alone finds its hash
+    :param source: only what this put there
+    :param after: the address after which to begin: a page's ``next_after``
+    """
+    address = suppressions.c.address
+    query = _all() if source is None else _all().where(suppressions.c.source == source.value)
+    first: list[Suppression] = []
+    if text:
+        among_these = sa.any_(sa.literal(list(keys([text])), ARRAY(sa.Text)))
+        first = [_suppression(row) for row in connection.execute(query.where(address == among_these).order_by(address))]
+        known = [one.address for one in first]
+        query = query.where(address.contains(text.lower(), autoescape=True), address.not_in(known))
+    filtered = bool(text) or source is not None
+    stretch = walk(connection, query, address, after=after, limit=limit, among=sa.select(address) if filtered else None)
+    found = tuple(map(_suppression, stretch.rows))
+    return Page((*first, *found) if after is None else found, stretch.next_after, stretch.searched_to)
 
 
 def _all() -> sa.Select[Any]:

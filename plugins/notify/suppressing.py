@@ -1,0 +1,92 @@
+"""Putting addresses on the suppression list, and what follows for what is queued: the same at every door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.engine import Connection
+
+from notify.domain.address import CONTROL, parse_address
+from notify.exceptions import Fault, InvalidSuppression
+from notify.storage import bounces, schema, suppressions
+
+#: For longer, an address is suppressed for good.
+MOST_DAYS = 36_500
+
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """What came of it.
+
+    :param address: a mailbox
+    :param changed: False: it stood there already, for at least as long
+    :param withheld: queued messages that go to nobody now
+    """
+
+    address: str
+    changed: bool
+    withheld: int
+
+
+def suppress(connection: Connection, address: str, reason: str, days: str | int | None = None) -> Suppressed:
+    """Send nothing to an address from now on, in the caller's transaction.
+
+    :param reason: why, for people who ask
+    :param days: for so long; None or empty: until somebody lifts it
+    :raises InvalidSuppression: something is wrong with it; the error names every fault
+    """
+    schema.require(connection)
+    faults: list[Fault] = []
+    mailbox = _mailbox(address, faults)
+    words = _words(reason, faults)
+    lasting = _lasting(days, faults)
+    if faults:
+        raise InvalidSuppression(faults)
+    changed = suppressions.add(connection, mailbox, words, lasting)
+    # What is queued was handed over before; also when the address is on the list already, for another reason.
+    (counting,) = suppressions.among(connection, [mailbox]).values()
+    withheld = bounces.withhold(connection, mailbox, f"on the suppression list: {counting}")
+    return Suppressed(mailbox, changed, withheld)
+
+
+def read_days(text: str) -> timedelta:
+    """For how many days.
+
+    :raises ValueError: it is no such number
+    """
+    given = text.strip()
+    if not (given.isascii() and given.isdigit()) or not 0 < int(given[:10]) <= MOST_DAYS:
+        raise ValueError(f"{text!r} is no number of days, 1 to {MOST_DAYS}")
+    return timedelta(days=int(given))
+
+
+def _mailbox(address: str, faults: list[Fault]) -> str:
+    try:
+        return parse_address(address).mailbox
+    except ValueError as error:
+        faults.append(Fault("address", str(error)))
+        return ""
+
+
+def _words(reason: str, faults: list[Fault]) -> str:
+    words = reason.strip()
+    if not words:
+        faults.append(Fault("reason", "is missing; say why, for people who ask"))
+    elif len(words) > LONGEST_REASON:
+        faults.append(Fault("reason", f"has more than {LONGEST_REASON} characters"))
+    elif CONTROL.search(words):
+        faults.append(Fault("reason", "a line break or control character is not allowed"))
+    return words
+
+
+def _lasting(days: str | int | None, faults: list[Fault]) -> timedelta | None:
+    if days is None or days == "":
+        return None
+    try:
+        return read_days(str(days))
+    except ValueError as error:
+        faults.append(Fault("days", str(error)))
+        return None
