@@ -8,6 +8,7 @@ A channel is one file that implements :class:`Channel` and :class:`Session`. It 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -56,6 +57,13 @@ class Channel(ABC):
     #: The outbox's, which the drain sets before it opens a session: the addresses that mails come back to are made with
     #: it. Without it they say nothing, for anybody could make them up.
     bounce_secret: bytes = b""
+
+    #: Likewise for the links in mails that work without a login.
+    link_secret: bytes = b""
+
+    def about(self) -> Mapping[str, str]:
+        """What whoever looks after it wants to see: where it leads, what readers see of it. No login, no secret."""
+        return {"Sessions at once": str(self.max_connections)}
 
     @abstractmethod
     def open(self) -> Session:

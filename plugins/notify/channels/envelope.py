@@ -59,8 +59,9 @@ class Envelope:
 def prepare(parcel: Parcel, settings: SmtpSettings, offers: Offers) -> Envelope | Outcome:
     """Make a message ready for a server; or say why it cannot be, for good."""
     try:
-        preface = settings.letterhead.preface(parcel, datetime.now(UTC))
-        content = wire.normal(wire.assemble(parcel, preface))
+        now = datetime.now(UTC)
+        preface = settings.letterhead.preface(parcel, now)
+        content = wire.normal(wire.assemble(wire.personal(parcel, settings.link_secret, now.date()), preface))
         sender = _return_address(parcel, settings)
     except ValueError as error:
         return _refused(parcel, f"5.6.0 {words(error)}")

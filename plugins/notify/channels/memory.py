@@ -166,7 +166,8 @@ class MemoryChannel(Channel):
             raise LeaseLost
         now = datetime.now(UTC)
         try:
-            raw = wire.assemble(parcel, self._letterhead.preface(parcel, now))
+            preface = self._letterhead.preface(parcel, now)
+            raw = wire.assemble(wire.personal(parcel, self.link_secret, now.date()), preface)
         except ValueError as error:
             return Outcome.same(parcel.positions, Verdict.PERMANENT, None, f"5.6.0 {error}"), True
         with self._lock:

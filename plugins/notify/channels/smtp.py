@@ -119,9 +119,13 @@ class SmtpChannel(Channel):
         self._trust = Trust(pipelining=self._settings.pipelining)
         self._tokens = Tokens()
 
+    def about(self) -> dict[str, str]:
+        """Where it leads, and what readers see."""
+        return {**self._settings.about(), **super().about()}
+
     def open(self) -> SmtpSession:
         """Connect and log in."""
-        settings = replace(self._settings, bounce_secret=self.bounce_secret)
+        settings = replace(self._settings, bounce_secret=self.bounce_secret, link_secret=self.link_secret)
         hook = self._hook(settings, self._tokens)
         try:
             client = hook.connect()

@@ -109,6 +109,7 @@ class SmtpSettings:
     :param return_path: the mailbox that is read for bounces; None where that is the From address
     :param pipelining: whether commands may be written in groups, where the server offers it
     :param bounce_secret: see :attr:`notify.channels.base.Channel.bounce_secret`
+    :param link_secret: likewise
     """
 
     conn_id: str
@@ -123,6 +124,7 @@ class SmtpSettings:
     return_path: str | None = None
     pipelining: bool = True
     bounce_secret: bytes = field(default=b"", repr=False)
+    link_secret: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(cls, sender: str, connection: Connection) -> SmtpSettings:
@@ -173,6 +175,22 @@ class SmtpSettings:
     def standing_token(self) -> bool:
         """Whether a token that stands in the extras logs in, so that nobody can renew it but the admin."""
         return self.oauth2 and bool(self.extra_dejson.get("access_token"))
+
+    def about(self) -> dict[str, str]:
+        """What whoever looks after the sender wants to see; what is not set is left out."""
+        encryption = "TLS from the first byte" if self.ssl else "STARTTLS" if self.starttls else "none"
+        login = "OAuth2" if self.oauth2 else "password" if self.login and self.password else "none"
+        answers = self.letterhead.reply_to
+        told = {
+            "Server": self.place,
+            "Encryption": encryption,
+            "Login": login,
+            "From": _written(self.letterhead.sender),
+            "Answers to": _written(answers) if answers else None,
+            "Bounces to": self.return_path,
+            "Site": self.site,
+        }
+        return {name: value for name, value in told.items() if value}
 
     def redact(self, text: str) -> str:
         """Take secrets out of foreign words: a server may repeat what it was told."""
@@ -233,6 +251,10 @@ def _return_path(extras: Extras) -> str | None:
     except ValueError as error:
         raise extras.fault("return_path", f"is of no use ({error})") from None
     return address.mailbox
+
+
+def _written(address: Address) -> str:
+    return f"{address.name} <{address.mailbox}>" if address.name else address.mailbox
 
 
 def _address_or_none(login: str | None) -> Address | None:

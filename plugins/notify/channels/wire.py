@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
+from notify.domain import link
 from notify.domain.address import CONTROL, Address, parse_address
+from notify.domain.link import MARK, Purpose
 from notify.domain.parcel import Enclosure, Parcel
 
 CRLF = b"\r\n"
+
+#: How the headers of a message begin that has a link to unsubscribe by.
+UNSUBSCRIBE = b"List-Unsubscribe:"
 
 #: What a header line should not exceed (RFC 5322, 2.1.1).
 _LINE = 78
@@ -51,7 +56,8 @@ class Letterhead:
         :param when: the moment of sending, aware
         :raises ValueError: the message's own Reply-To is no address
         """
-        return _date_line(when.replace(microsecond=0)) + _standing_lines(self, parcel.reply_to, parcel.bulk)
+        answers_unsubscribe = parcel.bulk and not parcel.headers.startswith(UNSUBSCRIBE)
+        return _date_line(when.replace(microsecond=0)) + _standing_lines(self, parcel.reply_to, answers_unsubscribe)
 
 
 @lru_cache(maxsize=4)
@@ -112,6 +118,26 @@ def _unsubscribe_line(address: Address) -> str:
     target = f"<mailto:{quote(address.mailbox, safe='@')}?subject=unsubscribe>"
     fits = len("List-Unsubscribe: ") + len(target) <= _LINE
     return f"List-Unsubscribe:{' ' if fits else _FOLD}{target}"
+
+
+def personal(parcel: Parcel, secret: bytes, today: date) -> Parcel:
+    """A message with its own tokens in its links; one without links as it is.
+
+    A token is as long as the placeholder in whose place it comes, so all sizes stay true.
+
+    :param secret: the outbox's; without it links stay without tokens, for anybody could make them up
+    """
+    in_headers, in_body = parcel.headers.startswith(UNSUBSCRIBE), MARK in parcel.body
+    if not secret or not (in_headers or in_body):
+        return parcel
+    headers, body = parcel.headers, parcel.body
+    if in_headers:  # once: what follows the first line was written by others
+        token = link.make(Purpose.UNSUBSCRIBE, parcel.id, parcel.message_id, today, secret)
+        headers = headers.replace(MARK, token.encode(), 1)
+    if in_body:
+        token = link.make(Purpose.SETTINGS, parcel.id, parcel.message_id, today, secret)
+        body = body.replace(MARK, token.encode())
+    return replace(parcel, headers=headers, body=body)
 
 
 def assemble(parcel: Parcel, preface: bytes) -> bytes:

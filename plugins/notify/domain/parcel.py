@@ -45,7 +45,7 @@ class Parcel:
     :param body: the MIME body, CRLF; where there is a boundary, the first part of the multipart/mixed: its
         own headers, an empty line and its content, without boundary lines
     :param reply_to: the message's own Reply-To, None where the sender's applies
-    :param bulk: whether List-Unsubscribe is wanted
+    :param bulk: whether List-Unsubscribe is wanted, also where the headers have none
     :param enclosures: attachments, in order
     :param boundary: the multipart/mixed boundary named in ``headers``; None without enclosures
     :param cautious: to be sent at most once: better slow than in doubt

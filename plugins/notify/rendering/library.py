@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from notify.domain.address import CONTROL
+from notify.domain.link import PLACEHOLDER
 from notify.exceptions import TemplateBroken, TemplateError, TemplateNotFound
 from notify.rendering import formats, html
 from notify.rendering.environment import ASKED, Environment, Field, run
@@ -82,11 +84,13 @@ class TemplateLibrary:
         data: Mapping[str, Any],
         house: bool = True,
         fallback: bool = True,
+        settings_link: str | None = None,
     ) -> Rendered:
         """Make a message.
 
         The template sees the fields of ``data``. ``language``, ``timezone``, ``locale``, ``range`` and, in
-        the bodies, ``layout`` and ``mail_subject`` are set here and win over fields of the same name.
+        the bodies, ``layout``, ``mail_subject`` and ``settings_link`` are set here and win over fields of the same
+        name.
 
         :param kind: one of :meth:`kinds`
         :param language: the reader's, e.g. ``pl`` or ``pl-PL``; None means ``en``
@@ -94,16 +98,20 @@ class TemplateLibrary:
         :param data: the fields that the template uses
         :param house: whether to wrap it in the house template
         :param fallback: whether ``en`` will do where the kind lacks the language
+        :param settings_link: where the reader changes what they get, with a placeholder for a token; None: the house
+            template has no such link
         """
         folder, context = self._begin(kind, language, timezone, data, fallback=fallback)
         subject = self._subject(folder, context)
         context["mail_subject"] = subject
+        tokens = _Tokens()
+        context["settings_link"] = tokens.hide(settings_link) if house and settings_link else None
         page = self._html(folder, context, house=house)
         text = self._text(folder, context, house=house, page=page)
         return Rendered(
             subject=subject,
-            html=page,
-            text=text,
+            html=None if page is None else tokens.show(page),
+            text=tokens.show(text),
             language=context["language"],
             personal="recipient" in context[ASKED],
         )
@@ -208,6 +216,25 @@ class TemplateLibrary:
         own = f"{HOUSE}/{context['language']}/{body}"
         # A kind may come in more languages than the house; a greeting in English is better than no mail.
         return own if self._has(own) else f"{HOUSE}/{FALLBACK}/{body}"
+
+
+class _Tokens:
+    """Lets a placeholder of a token stand where the link is, and nowhere else.
+
+    What producers and people write may hold one as well, in a link to somewhere else: whoever followed that would give
+    their token away. So during a rendering something else stands for it, which nobody can know.
+    """
+
+    def __init__(self) -> None:
+        self._instead = token_urlsafe(3 * len(PLACEHOLDER) // 4)
+
+    def hide(self, link: str) -> str:
+        """The link as templates see it."""
+        return link.replace(PLACEHOLDER, self._instead)
+
+    def show(self, text: str) -> str:
+        """What was rendered, with the link as it will be."""
+        return text.replace(PLACEHOLDER, PLACEHOLDER.upper()).replace(self._instead, PLACEHOLDER)
 
 
 def _shortened(line: str) -> str:

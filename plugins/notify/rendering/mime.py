@@ -8,14 +8,17 @@ with the standard library.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from functools import lru_cache
 from secrets import token_hex
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from notify.domain.address import CONTROL, Address
+from notify.domain.link import MARK
 
 CRLF = b"\r\n"
 
@@ -77,13 +80,57 @@ def _text_part(subtype: str, text: str) -> Body:
 
 
 def _encode(data: bytes) -> tuple[str, bytes]:
-    """The smallest of the encodings that keep lines short and 7-bit."""
+    """The smallest of the encodings that keep lines short and 7-bit; base64 would hide where a token is to stand."""
     if data.isascii() and b"\x00" not in data and max(map(len, data.split(CRLF))) <= LINE:
         return "7bit", data
-    quoted = binascii.b2a_qp(data, istext=True)
-    if len(quoted) <= len(data) * 1.4:
+    quoted = quoted_printable(data)
+    if MARK in data or len(quoted) <= len(data) * 1.4:
         return "quoted-printable", quoted
     return "base64", base64_lines(data)
+
+
+#: RFC 2045, 6.7: no line is longer than 76 characters, its soft line break included.
+_QUOTED_LINE = 76
+_SOFT_BREAK = b"=\r\n"
+
+#: What the standard library makes of a blank at the end of a line that is full (Python 3.11, 2026-12).
+_TOO_LONG = re.compile(rb"^([^\r\n]{74,})(=[0-9A-F]{2})\r$", re.MULTILINE)
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """Quoted-printable (RFC 2045, 6.7) in which each placeholder of a token is whole, on a line of its own.
+
+    :param data: lines, each ended by CRLF
+    """
+    if MARK not in data:
+        return _encoded(data)
+    first, *rest = map(_quoted, data.split(MARK))
+    written = [_left_open(first)]
+    for place, piece in enumerate(rest, start=1):
+        last = place == len(rest)
+        ends_its_line = piece.startswith(CRLF) or (last and not piece)
+        written += [MARK, b"" if ends_its_line else _SOFT_BREAK, piece if last else _left_open(piece)]
+    return b"".join(written)
+
+
+def _quoted(piece: bytes) -> bytes:
+    """A piece of a text; what is encoded without any CRLF would get other line ends, and may end in a blank."""
+    return _encoded(piece + CRLF).removesuffix(CRLF)
+
+
+def _encoded(data: bytes) -> bytes:
+    return _TOO_LONG.sub(rb"\1=\r\n\2\r", binascii.b2a_qp(data, istext=True))
+
+
+def _left_open(quoted: bytes) -> bytes:
+    """A piece with a soft line break behind it, so that what follows begins a line; none where it does anyway."""
+    last = quoted.rpartition(CRLF)[2]
+    if not last:
+        return quoted
+    if len(last) < _QUOTED_LINE:
+        return quoted + _SOFT_BREAK
+    size = 3 if last[-3:-2] == b"=" else 1  # of its last character
+    return quoted[:-size] + _SOFT_BREAK + quoted[-size:] + _SOFT_BREAK
 
 
 def base64_lines(data: bytes) -> bytes:
@@ -102,15 +149,19 @@ def compose_headers(
     cc: Sequence[Address] = (),
     body: Body,
     boundary: str | None = None,
+    unsubscribe: str | None = None,
 ) -> bytes:
     """The headers that no attempt changes; From, Reply-To and Date are put in front when the message leaves.
 
     :param boundary: of the multipart/mixed around body and attachments, None without attachments
+    :param unsubscribe: the address by which readers get no more of it, with a placeholder for their token; its line is
+        the first, so that the placeholder in it is the first that there can be
     """
     content = (
         body.fields if boundary is None else f'Content-Type: multipart/mixed;\r\n boundary="{boundary}"\r\n'.encode()
     )
     lines = [
+        unsubscribe_header(unsubscribe) if unsubscribe else b"",
         address_header("To", to) if to or cc else b"To: undisclosed-recipients:;\r\n",
         address_header("Cc", cc),
         text_header("Subject", subject),
@@ -120,6 +171,26 @@ def compose_headers(
         content,
     ]
     return b"".join(lines)
+
+
+@lru_cache(maxsize=8)
+def unsubscribe_header(address: str) -> bytes:
+    """How a mail program lets its reader unsubscribe (RFC 2369, 3.2), with one click where it may (RFC 8058).
+
+    :param address: ASCII
+    """
+    name = "List-Unsubscribe:"
+    line = f"{name} <{address}>"
+    if len(line) > LINE:
+        line = f"{name}\r\n <{address}>"
+    one_click = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if _is_secure(address) else ""
+    return f"{line}\r\n{one_click}".encode("ascii")
+
+
+def _is_secure(address: str) -> bool:
+    """Whether a token on its way there can be read by nobody: RFC 8058, 3.1 wants that. Or it stays on this machine."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,6 @@ boundary stay true.
 
 from __future__ import annotations
 
-import binascii
 import quopri
 import re
 from base64 import b64decode
@@ -65,7 +64,7 @@ def _rewrite_text(fields: bytes, content: bytes, change: Change) -> bytes:
     data = changed.encode("utf-8", "surrogateescape")
     if encoding == b"base64":
         return mime.base64_lines(data)
-    return binascii.b2a_qp(data, istext=True) if encoding == b"quoted-printable" else data
+    return mime.quoted_printable(data) if encoding == b"quoted-printable" else data
 
 
 def rewrite_headers(headers: bytes, to: Iterable[Address], cc: Iterable[Address], change: Change) -> bytes:
