@@ -53,6 +53,8 @@ QUERIES = {
     "any due": (waiting._ANY_DUE, {"sender": SENDER, "priorities": ["urgent", "normal", "bulk"]}),
     "expire": (waiting._EXPIRE, {"sender": SENDER}),
     "queue": (waiting._QUEUE, {"sender": SENDER}),
+    "taken": (limits._TAKEN, {"sender": SENDER, "window": HOUR}),
+    "oldest": (waiting._OLDEST, {"sender": SENDER, "priorities": ["urgent", "normal", "bulk"]}),
     "next slot": (waiting._LEAVES, {"sender": SENDER, "window": HOUR, "bulk": False, "before": 3}),
     "unserved": (waiting._UNSERVED, {"served": [SENDER]}),
     "held": (senders._HELD, {"sender": SENDER}),

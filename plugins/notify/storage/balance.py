@@ -125,10 +125,11 @@ class Balance:
 def check(engine: Engine) -> Balance:
     """Draw up the balance, at one moment of a database that goes on working."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
-        return _check(connection)
+        return draw_up(connection)
 
 
-def _check(connection: Connection) -> Balance:
+def draw_up(connection: Connection) -> Balance:
+    """The same in a transaction of the caller's, which must look at one moment throughout: REPEATABLE READ."""
     balance = Balance(*connection.execute(_EVENTS).one())
     for row in connection.execute(_HOMES):
         if row.home == Home.MAIL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -68,7 +69,7 @@ _TAKE = sa.text("""
     order by login for no key update skip locked
 """)
 
-_READ = sa.text("""
+_PUT_ASIDE = """
     select d.notification_id, n.event_id, d.login, d.kind, d.due_at, e.occurred_at, n.language, n.subject, n.summary,
            n.content_id, n.content_fields, octet_length(c.body) as content_size,
            e.case_id, e.case_title, e.case_url, e.process
@@ -76,6 +77,10 @@ _READ = sa.text("""
     join notify.notifications n on n.id = d.notification_id
     join notify.events e on e.id = n.event_id
     join notify.contents c on c.id = n.content_id
+"""
+
+_READ = sa.text(f"""
+    {_PUT_ASIDE}
     where d.login = any(cast(:logins as text[])) and d.look_at <= now()
     order by d.login, e.occurred_at, d.notification_id
     for update of d
@@ -145,3 +150,104 @@ class Left:
 def left(connection: Connection) -> Left:
     """Count what waits."""
     return Left(*connection.execute(_LEFT).one())
+
+
+# --- For people who look ---------------------------------------------------------------------------------------------
+
+# From one login to the next: whoever has a hundred thousand costs as little as whoever has one.
+_LOGINS = sa.text("""
+    with recursive found (login, place) as (
+        (select login, 1 from notify.deferred where login > :after order by login limit 1)
+        union all
+        select (select d.login from notify.deferred d where d.login > found.login order by d.login limit 1), place + 1
+        from found where found.login is not null and place < :people
+    )
+    select login from found where login is not null
+""")
+
+_SUMS = sa.text("""
+    with mine as (
+        select login, kind, due_at, look_at from notify.deferred where login = any(cast(:logins as text[]))
+    ), next as (
+        select login, greatest(min(due_at), now()) as until from mine group by login
+    )
+    select m.login, m.kind, count(*) as size, count(*) filter (where m.due_at <= n.until) as together,
+           min(m.due_at) as next_at, bool_or(m.look_at < m.due_at and m.look_at <= now()) as again
+    from mine m join next n on n.login = m.login
+    group by m.login, m.kind order by m.login, m.kind
+""")
+
+_LOOK = sa.text(f"""
+    {_PUT_ASIDE}
+    where d.login = :login
+    order by d.due_at, e.occurred_at, d.notification_id limit :most
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """What is put aside for a person.
+
+    :param kinds: how many of each kind of event
+    :param next_at: when the first of it is due
+    :param together: how many are due by then: one is moved as it is, more become one digest
+    :param again: the next run looks at it before it is due, for something about the person has changed
+    """
+
+    login: str
+    kinds: dict[str, int]
+    next_at: datetime
+    together: int
+    again: bool
+
+    @property
+    def size(self) -> int:
+        """All of it."""
+        return sum(self.kinds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Piles:
+    """A page of people for whom something is put aside, by login.
+
+    :param next_after: where the next page begins, None at the end
+    """
+
+    found: tuple[Pile, ...]
+    next_after: str | None
+
+
+def piles(connection: Connection, *, after: str = "", limit: int = 50) -> Piles:
+    """For whom something is put aside.
+
+    :param after: the login after which to begin: a page's ``next_after``
+    :param limit: people, at most
+    """
+    logins = list(connection.scalars(_LOGINS, {"after": after, "people": limit + 1}))
+    shown = logins[:limit]
+    found = _piles(connection, shown)
+    return Piles(tuple(found[login] for login in shown if login in found), shown[-1] if len(logins) > limit else None)
+
+
+def pile(connection: Connection, login: str) -> Pile | None:
+    """What is put aside for a person, None where nothing is."""
+    return _piles(connection, [login]).get(login)
+
+
+def _piles(connection: Connection, logins: Sequence[str]) -> dict[str, Pile]:
+    found: dict[str, Pile] = {}
+    for login, rows in groupby(connection.execute(_SUMS, {"logins": list(logins)}), key=lambda row: str(row.login)):
+        kinds = list(rows)
+        found[login] = Pile(
+            login,
+            {row.kind: row.size for row in kinds},
+            min(row.next_at for row in kinds),
+            sum(row.together for row in kinds),
+            any(row.again for row in kinds),
+        )
+    return found
+
+
+def look(connection: Connection, login: str, *, most: int) -> list[PutAside]:
+    """What is put aside for a person, what is due first in front; nothing is locked."""
+    return [PutAside(*row) for row in connection.execute(_LOOK, {"login": login, "most": most})]

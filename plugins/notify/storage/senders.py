@@ -60,6 +60,7 @@ class Standing:
     """How a sender stands.
 
     :param at: the moment that all of it is of, by the database's clock
+    :param oldest: the number of the message that has been due for longest
     :param held: messages that a person holds
     :param limit: what its pool said last, or the default
     :param limit_seen_at: when a run found that in the pool; None if none did yet
@@ -72,6 +73,7 @@ class Standing:
     sender: str
     at: datetime
     queue: Queue
+    oldest: int | None
     held: int
     limit: int
     limit_seen_at: datetime | None
@@ -140,6 +142,7 @@ def standing(connection: Connection, sender: str) -> Standing:
         sender,
         known.at,
         queue,
+        oldest=waiting.oldest(connection, sender) if queue.due else None,
         held=connection.scalar(_HELD, {"sender": sender}) or 0,
         limit=drain.limit,
         limit_seen_at=known.limit_seen_at,

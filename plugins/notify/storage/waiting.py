@@ -28,8 +28,17 @@ _EXPIRE = sa.text("""
 _QUEUE = sa.text("""
     select count(*) filter (where not_before <= now()) as due, count(*) filter (where not_before > now()) as later,
            min(not_before) filter (where not_before <= now()) as since,
-           min(not_before) filter (where not_before > now()) as next
+           min(not_before) filter (where not_before > now()) as next,
+           count(*) filter (where not_before <= now() and priority = 'bulk') as due_bulk
     from notify.messages where status = 'queued' and sender = :sender
+""")
+
+_OLDEST = sa.text("""
+    select due.id from unnest(cast(:priorities as text[])) as wanted (priority) cross join lateral (
+        select m.id, m.not_before from notify.messages m
+        where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority and m.not_before <= now()
+        order by m.not_before, m.id limit 1) due
+    order by due.not_before, due.id limit 1
 """)
 
 _LEAVES = sa.text("""
@@ -72,12 +81,14 @@ class Queue:
     :param later: waits for its time or its next try
     :param due_since: since when the first of it is due
     :param next_at: when the next of it will be due
+    :param due_bulk: how much of what is due is bulk
     """
 
     due: int
     later: int
     due_since: datetime | None
     next_at: datetime | None
+    due_bulk: int
 
 
 def expire(connection: Connection, sender: str) -> int:
@@ -102,7 +113,13 @@ def _any_due(connection: Connection, drain: Drain, priorities: Iterable[Priority
 def queue(connection: Connection, sender: str) -> Queue:
     """Count what waits for a sender."""
     row = connection.execute(_QUEUE, {"sender": sender}).one()
-    return Queue(row.due, row.later, row.since, row.next)
+    return Queue(row.due, row.later, row.since, row.next, row.due_bulk)
+
+
+def oldest(connection: Connection, sender: str) -> int | None:
+    """The number of the message that has been due for longest, None where none is."""
+    number: int | None = connection.scalar(_OLDEST, {"sender": sender, "priorities": [one.value for one in Priority]})
+    return number
 
 
 def unserved(connection: Connection, served: Iterable[str]) -> dict[str, int]:
