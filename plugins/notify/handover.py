@@ -14,7 +14,14 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from notify.domain.address import CONTROL, parse_address
-from notify.domain.message import MOST_RECIPIENTS_OF_ONE_MAIL, Draft, RecipientRole, moment_after, read_draft
+from notify.domain.message import (
+    MOST_RECIPIENTS_OF_ONE_MAIL,
+    Draft,
+    RecipientRole,
+    faults_of_own_key,
+    moment_after,
+    read_draft,
+)
 from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFieldMissing, TemplateNotFound
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
@@ -59,16 +66,71 @@ def hand_over(
     :raises SchemaError: the database is not ready
     """
     schema.require(connection)
-    draft, faults = read_draft(fields)
+    draft, faults = _read(fields, origin)
     if draft.idempotency_key and not faults:
         found = outbox.find_by_key(connection, draft.idempotency_key)
         if found:
             return HandedOver(tuple(found), duplicate=True)
     door = _Door(connection, draft, settings, faults)
-    new = door.messages()
-    stored = outbox.add(connection, new, idempotency_key=draft.idempotency_key, origin=origin)
-    refused = sum(recipient.suppressed is not None for message in new for recipient in message.recipients)
-    return HandedOver(tuple(stored), suppressed=refused)
+    door.check()
+    return _stored(connection, [door], origin)[0]
+
+
+def hand_over_all(
+    connection: Connection, given: Sequence[Mapping[str, Any]], settings: HandOverSettings
+) -> list[HandedOver]:
+    """Check, render, compose and store several messages, each with its own fields: all of them, or none.
+
+    :param given: of each its fields, as for :func:`hand_over`
+    :returns: the answer to each
+    :raises InvalidMessage: something is wrong with one of them; each fault says which, as in ``messages[17].recipient``
+    """
+    schema.require(connection)
+    drafts = [_read(fields, None) for fields in given]
+    keys = [None if faults else draft.idempotency_key for draft, faults in drafts]
+    known = outbox.find_by_keys(connection, [key for key in keys if key])
+    # Of several with the same key the first one counts, as if they had come one after another.
+    first = {key: position for position, key in reversed([*enumerate(keys)]) if key and key not in known}
+    doors = {
+        position: _Door(connection, draft, settings, faults)
+        for position, ((draft, faults), key) in enumerate(zip(drafts, keys, strict=True))
+        if not key or first.get(key) == position
+    }
+    _check_all(doors)
+    stored = dict(zip(doors, _stored(connection, list(doors.values()), None), strict=True))
+    again = {key: known.get(key) or stored[first[key]].messages for key in keys if key}
+    return [
+        stored[position] if position in stored else HandedOver(tuple(again[key]), duplicate=True)
+        for position, key in enumerate(map(str, keys))
+    ]
+
+
+def _read(fields: Mapping[str, Any], origin: Origin | None) -> tuple[Draft, list[Fault]]:
+    draft, faults = read_draft(fields)
+    if origin is None:
+        faults += faults_of_own_key(draft.idempotency_key)
+    return draft, faults
+
+
+def _check_all(doors: Mapping[int, _Door]) -> None:
+    faults: list[Fault] = []
+    for position, door in doors.items():
+        try:
+            door.check()
+        except InvalidMessage as error:
+            faults += [Fault(f"messages[{position}].{fault.field}", fault.problem) for fault in error.faults]
+    if faults:
+        raise InvalidMessage(faults)
+
+
+def _stored(connection: Connection, doors: Sequence[_Door], origin: Origin | None) -> list[HandedOver]:
+    for door in doors:
+        door.keep_files()
+    parts = [(door.new, door.draft.idempotency_key) for door in doors]
+    return [
+        HandedOver(tuple(stored), suppressed=door.suppressed)
+        for door, stored in zip(doors, outbox.add_all(connection, parts, origin=origin), strict=True)
+    ]
 
 
 #: The receivers of one mail.
@@ -96,12 +158,14 @@ class _Door:
         self.draft = draft
         self.settings = settings
         self.faults = faults
+        self.new: list[NewMessage] = []
+        self._files: Sequence[File] = ()
         self._site_name: str | None = None
         self._rendered: dict[object, Rendered | None] = {}
         self._bodies: dict[Rendered, mime.Body] = {}
 
-    def messages(self) -> list[NewMessage]:
-        """The messages to store.
+    def check(self) -> None:
+        """Make the messages to store.
 
         :raises InvalidMessage: there is anything wrong with any of them
         """
@@ -118,16 +182,24 @@ class _Door:
         self._raise_faults()
         suppressed = suppressions.among(self.connection, (receiver.address.key for receiver in receivers))
         common = _Common(sender, identity.domain, reply_to, files, suppressed, *times)
-        new = [
+        self.new = [
             self._message(envelope, letter, common)
             for envelope, letter in zip(envelopes, letters, strict=True)
             if letter is not None
         ]
-        self._check_sizes(new, files)
+        self._check_sizes(self.new, files)
         self._raise_faults()
-        for file in files:
+        self._files = files
+
+    def keep_files(self) -> None:
+        """Put the attachments where they are kept."""
+        for file in self._files:
             attachments.put(self.connection, file.content, store=self.settings.attachment_store)
-        return new
+
+    @property
+    def suppressed(self) -> int:
+        """How many of the recipients get nothing."""
+        return sum(recipient.suppressed is not None for message in self.new for recipient in message.recipients)
 
     def _raise_faults(self) -> None:
         if self.faults:

@@ -48,6 +48,7 @@ class HousekeepingResult:
     :param cases: of which nothing else is known any more
     :param drains: runs of Notifications
     :param suppressions: those that had expired
+    :param requests: answers to requests of the API that may not come again any more
     :param put_off: what somebody else was using; the next run looks at it again
     :param stopped: why the run ended
     :param seconds: how long it took
@@ -63,6 +64,7 @@ class HousekeepingResult:
     cases: int = 0
     drains: int = 0
     suppressions: int = 0
+    requests: int = 0
     put_off: int = 0
     stopped: str = "nothing more is due"
     seconds: float = 0.0

@@ -40,6 +40,21 @@ def set_preference(
     :raises notify.exceptions.InvalidPreference: something is wrong; the error names every fault, nothing is changed
     :raises notify.exceptions.ConfigurationError: the database or a setting is not in order
     """
+    return set_preference_fields(login, kind, fields, connection=connection, settings=settings)
+
+
+def set_preference_fields(
+    login: str,
+    kind: str,
+    fields: Mapping[str, Any],
+    *,
+    connection: Connectable | None = None,
+    settings: HandOverSettings | None = None,
+) -> Preference:
+    """Put down a preference whose fields come from outside: whatever they are called, they are taken for fields.
+
+    :param fields: by name; the other parameters and errors are those of :func:`set_preference`
+    """
     kinds = settings.kinds if settings else notify_settings.kinds()
     said, faults = _read(fields)
     with joined(connection) as open_one:
@@ -80,7 +95,7 @@ def clear_preference(
         return False
 
 
-def _read(fields: dict[str, Any]) -> tuple[Preference | None, list[Fault]]:
+def _read(fields: Mapping[str, Any]) -> tuple[Preference | None, list[Fault]]:
     """What the fields say, None where they say nothing that can be put down, and what is wrong with them."""
     try:
         said = Preference.model_validate(fields)

@@ -24,6 +24,7 @@ from notify.domain.deadline import DEADLINE_KEY
 from notify.domain.event import Case, EventDraft, read_event
 from notify.domain.home import Home
 from notify.domain.kind import CASE_RECEIVED, Kind
+from notify.domain.message import faults_of_own_key
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
 from notify.domain.routing import Addressed, Route, route
@@ -140,6 +141,8 @@ def publish_event(
     """
     schema.require(connection)
     draft, faults = read_event(fields)
+    if origin is None:
+        faults += faults_of_own_key(draft.idempotency_key)
     if not by_reminders and (draft.idempotency_key or "").startswith(DEADLINE_KEY):
         problem = f"begins with {DEADLINE_KEY!r}, which marks the events that Reminders publishes; choose another"
         faults.append(Fault("idempotency_key", problem))

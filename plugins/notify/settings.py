@@ -83,6 +83,14 @@ def senders() -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def served() -> tuple[tuple[str, ...], str]:
+    """The senders that Notifications serves, as far as it can be told from here; and what is wrong with their list."""
+    try:
+        return senders(), ""
+    except ConfigurationError as error:
+        return DEFAULT_SENDERS, f"{error} Until then only {DEFAULT_SENDERS[0]} is served."
+
+
 def _json(text: str) -> Any:
     """What a text says in JSON; None where it is none."""
     try:

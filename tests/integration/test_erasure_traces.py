@@ -16,9 +16,11 @@ from notify import set_deadline, set_reminder
 from notify.domain.erasure import Erased
 from notify.erasing import _left, erase
 from notify.handover import hand_over
+from notify.publishing import publish_event
 from notify.remind import Reminding
 from notify.settings import HandOverSettings
 from notify.storage import mentions
+from notify.storage.engine import transaction
 from tests.integration.test_erasure import ANNA, POLISH, found
 from tests.newsroom import Newsroom, settings_of, write_templates
 
@@ -101,6 +103,28 @@ def test_a_login_in_a_key(room: Newsroom, give: Callable[..., None]) -> None:
         "erased:",
         "event:a",
     ]
+
+
+def test_who_handed_over_and_published(room: Newsroom, hand_over_settings: HandOverSettings) -> None:
+    """Whoever handed over, published an event or set a deadline is named by the stand-in; others keep their name."""
+    actors = ["anna (API)", "anna", "annabel (API)", "bob (page)", "anna_ (API)"]
+    for number, actor in enumerate(actors):
+        with transaction(room.engine, actor=actor) as connection:
+            hand_over(
+                connection, {"recipient": "bob@example.com", "subject": "Hi", "message": "Hi"}, hand_over_settings
+            )
+            fields = {"kind": "alarm", "recipients": "carl", "data": {"word": "x"}, "case": str(number)}
+            publish_event(connection, fields, room.settings)
+            case = {"id": f"d{number}", "owner": "bob"}
+            set_deadline(case, "P1D", connection=connection, settings=room.settings, set_by=actor)
+    erase(room.engine, "anna")
+    for query in (
+        "select created_by from notify.messages where kind = 'send_message' order by id",
+        "select created_by from notify.events order by id",
+        "select set_by from notify.deadlines order by id",
+    ):
+        named = [re.sub(r"erased-\w+-0", "(erased)", one) for one in room.rows(query)]
+        assert named == ["(erased) (API)", "(erased)", *actors[2:]]
 
 
 # --- Names with the address ------------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ from notify.domain.person import Person
 from notify.drain import Drainer, DrainResult
 from notify.enqueuing import enqueue
 from notify.exceptions import ConfigurationError, Fault, InvalidMessage
-from notify.handover import HandedOver, hand_over
+from notify.handover import HandedOver, hand_over, hand_over_all
 from notify.settings import HandOverSettings
 from notify.storage import bulk, models, outbox, people, register, suppressions
-from notify.storage.engine import normal_url
+from notify.storage.engine import normal_url, transaction
 from notify.storage.outbox import Origin
 from tests.smtp_sink import SmtpSink
 
@@ -331,6 +331,7 @@ def test_faults_of_a_template_come_along(refuse: Refuse) -> None:
         ({"language": "de"}, "language"),
         ({"case_id": "7\n8"}, "case_id"),
         ({"idempotency_key": "a\nb"}, "idempotency_key"),
+        ({"idempotency_key": "task:load/manual__1/tell/-1"}, "idempotency_key"),
         ({"expires_after": "PT0S"}, "expires_after"),
         ({"send_after": "PT2H", "expires_after": "PT1H"}, "expires_after"),
         ({"expires_after": "2020-01-01T00:00:00Z"}, "expires_after"),
@@ -457,6 +458,35 @@ def test_key_waits_for_the_first(engine: Engine, settings: HandOverSettings) -> 
         first.rollback()
         assert not waiting.result(20).duplicate
         second.commit()
+
+
+def test_many_from_many(engine: Engine, connection: Connection, settings: HandOverSettings) -> None:
+    """Eight hand the same messages over at once, each in an order of its own: they wait, and none of them for ever."""
+    keys = [f"k{number}" for number in range(20)]
+    together = threading.Barrier(8)
+
+    def one(turn: int) -> list[HandedOver]:
+        order = keys[turn:] + keys[:turn]
+        with engine.connect() as own:
+            together.wait(20)
+            given = [{"recipient": "x@example.com", "idempotency_key": key} | TEXT for key in order]
+            handed_over = hand_over_all(own, given, settings)
+            own.commit()
+            return handed_over
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(8)))
+    assert sorted([one.duplicate for one in answer].count(True) for answer in answers) == [0] + [20] * 7
+    assert count(connection) == 20
+
+
+def test_who_handed_it_over(engine: Engine, give: HandOver, connection: Connection, settings: HandOverSettings) -> None:
+    """Where a door has told the history who acts, the register knows who handed a message over; else it says nobody."""
+    with transaction(engine, actor="anna (page)") as own:
+        known = hand_over(own, {"recipient": "x@example.com"} | TEXT, settings).messages
+    unknown = give().messages
+    found = [register.read(connection, one.id).created_by for one in (*known, *unknown)]
+    assert found == ["anna (page)", None]
 
 
 # --- In the caller's transaction -------------------------------------------------------------------------------------

@@ -102,7 +102,8 @@ def _report(one: bounces.Told) -> str:
 
 
 def _lines(message: register.RegisteredMessage) -> list[str]:
-    origin = f"{message.origin_dag_id} / {message.origin_run_id}" if message.origin_dag_id else "Python code"
+    run = f"{message.origin_dag_id} / {message.origin_run_id}" if message.origin_dag_id else None
+    origin = run or message.created_by or "Python code"
     lines = [
         f"Message {message.id}: {message.status}" + (f" ({message.status_reason})" if message.status_reason else ""),
         f"  Subject      {message.subject}",

@@ -12,7 +12,6 @@ from typing import Any
 from notify import settings
 from notify.cli.database import connect
 from notify.domain.limit import UNLIMITED, bulk_limit
-from notify.exceptions import ConfigurationError
 from notify.storage import identity, schema, senders
 from notify.storage.senders import LastRun, Standing
 from notify.witness import Witness
@@ -29,7 +28,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _senders(options: argparse.Namespace) -> None:
-    served, note = _served()
+    served, note = settings.served()
     mark = Witness().read()
     with connect().connect() as connection:
         schema.require(connection)
@@ -44,14 +43,6 @@ def _senders(options: argparse.Namespace) -> None:
     if note:
         print(note)
     print("\n".join(line for one in found for line in _lines(one, served)))
-
-
-def _served() -> tuple[Sequence[str], str]:
-    """The senders that Notifications serves, as far as it can be told from here; and what is wrong with their list."""
-    try:
-        return settings.senders(), ""
-    except ConfigurationError as error:
-        return settings.DEFAULT_SENDERS, f"{error} Until then only {settings.DEFAULT_SENDERS[0]} is served."
 
 
 def _summary(one: Standing, served: Sequence[str]) -> str:

@@ -79,7 +79,7 @@ def _moment(value: object) -> object:
     raise ValueError("must be a time with its zone, such as 2027-01-31T08:00+01:00")
 
 
-CaseField = Annotated[Case | None, BeforeValidator(_case)]
+CaseField = Annotated[Case | None, BeforeValidator(_case, json_schema_input_type=Case | str | int | None)]
 
 
 class EventDraft(BaseModel):
@@ -101,7 +101,9 @@ class EventDraft(BaseModel):
     occurred_at: Annotated[AwareDatetime | None, BeforeValidator(_moment)] = Field(
         default=None, description="When it happened; else now"
     )
-    idempotency_key: Text = Field(default=None, max_length=LONGEST_KEY)
+    idempotency_key: Text = Field(
+        default=None, max_length=LONGEST_KEY, description="Publishing under the same key again adds nothing"
+    )
 
     @field_validator("actor", "idempotency_key")
     @classmethod

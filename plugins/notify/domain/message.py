@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -32,6 +33,9 @@ MOST_RECIPIENTS_OF_ONE_MAIL = 100
 
 #: The longest idempotency key; an index of PostgreSQL takes four bytes a character of it.
 LONGEST_KEY = 500
+
+#: How the idempotency keys begin that tasks have by default: nobody else can take them, and so swallow a task's mail.
+TASK_KEY = "task:"
 
 #: Beyond it, a delay is a slip of the pen.
 LONGEST_DELAY = timedelta(days=3660)
@@ -124,7 +128,7 @@ def _base64(value: object) -> object:
         raise ValueError("content_base64 is no base64 (RFC 4648, 4)") from None
 
 
-Names = Annotated[list[str], BeforeValidator(_names)]
+Names = Annotated[list[str], BeforeValidator(_names, json_schema_input_type=list[str] | str)]
 Text = Annotated[str | None, BeforeValidator(blank_is_none)]
 Moment = Annotated[
     AwareDatetime | timedelta | None,
@@ -134,21 +138,27 @@ Moment = Annotated[
 ]
 
 
+#: What bytes are where they come in JSON, for its schema.
+_TEXT = {"type": ["string", "null"]}
+
+
 class Attachment(BaseModel):
     """A file that travels with a message; its content, or where to fetch it at hand-over.
 
     :param filename: name shown to the reader; a plain name, no path
-    :param content: the bytes (Python), or
-    :param content_base64: the bytes as base64 (JSON), or
-    :param uri: an object storage URI below one of the prefixes in the Variable ``notify_attachment_sources``
+    :param content: the bytes, in Python; in JSON a text, which becomes UTF-8
+    :param content_base64: instead, the bytes as base64
+    :param uri: instead, an object storage URI below one of the prefixes in the Variable ``notify_attachment_sources``
     :param content_type: e.g. ``application/pdf``; by default guessed from the filename
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     filename: str | None = Field(default=None, max_length=255)
-    content: bytes | None = Field(default=None, repr=False)
-    content_base64: Annotated[bytes | None, BeforeValidator(_base64)] = Field(default=None, repr=False)
+    content: Annotated[bytes | None, WithJsonSchema(_TEXT)] = Field(default=None, repr=False)
+    content_base64: Annotated[
+        bytes | None, BeforeValidator(_base64), WithJsonSchema(_TEXT | {"contentEncoding": "base64"})
+    ] = Field(default=None, repr=False)
     uri: str | None = None
     content_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")
 
@@ -206,19 +216,36 @@ class Draft(BaseModel):
     template: Text = Field(default=None, description="Template kind, instead of subject and message")
     data: dict[str, Any] = Field(default_factory=dict, description="Fields of the template", repr=False)
     add_template: bool = Field(default=True, description="Wrap in the house template")
-    language: Text = Field(default=None, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")
+    language: Text = Field(
+        default=None,
+        pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$",
+        description="Of the template; else the person's, else en",
+    )
     sender: Text = Field(default=None, description="Sender; empty: the first of notify_senders")
     reply_to: Text = Field(default=None, description="Address for answers")
-    attachments: list[Attachment] = Field(default_factory=list)
-    case_id: Text = Field(default=None, max_length=200)
-    case_url: Text = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
-    add_case_id_to_subject: bool = True
-    add_url: bool = True
-    priority: Annotated[Priority, BeforeValidator(a_word)] = Priority.NORMAL
-    guarantee: Annotated[Guarantee, BeforeValidator(a_word)] = Guarantee.AT_LEAST_ONCE
+    attachments: list[Attachment] = Field(default_factory=list, description="Files; a URI alone will do for one")
+    case_id: Text = Field(default=None, max_length=200, description="What the message is about")
+    case_url: Text = Field(
+        default=None,
+        max_length=2000,
+        pattern=r"^https?://\S+$",
+        description="Where the case can be looked at; else by the Variable notify_case_url",
+    )
+    add_case_id_to_subject: bool = Field(default=True, description="Put [case_id] in front of the subject")
+    add_url: bool = Field(default=True, description="Link the case")
+    priority: Annotated[Priority, BeforeValidator(a_word)] = Field(
+        default=Priority.NORMAL, description="Who goes first; bulk may use at most 80 % of an hour's slots"
+    )
+    guarantee: Annotated[Guarantee, BeforeValidator(a_word)] = Field(
+        default=Guarantee.AT_LEAST_ONCE, description="Whether it is sent again when nobody knows if it was"
+    )
     send_after: Moment = Field(default=None, description="Not before: a time with its zone, or a delay such as PT2H")
     expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
-    idempotency_key: Text = Field(default=None, max_length=LONGEST_KEY)
+    idempotency_key: Text = Field(
+        default=None,
+        max_length=LONGEST_KEY,
+        description="The same key again returns the first messages and adds none",
+    )
 
     @field_validator("subject", "reply_to", "case_id", "case_url", "idempotency_key")
     @classmethod
@@ -237,7 +264,7 @@ class Draft(BaseModel):
                 raise ValueError("it holds half a surrogate pair, which no encoding can carry") from None
         return value
 
-    @field_validator("attachments", mode="before")
+    @field_validator("attachments", mode="before", json_schema_input_type=list[Attachment | str])
     @classmethod
     def _no_attachments(cls, value: object) -> object:
         return [] if value is None else value
@@ -287,6 +314,14 @@ def _faults_between(draft: Draft, wrong: set[str]) -> list[Fault]:
     if draft.template is not None and draft.message:
         faults.append(Fault("message", "cannot be given together with template; use one of the two"))
     return faults
+
+
+def faults_of_own_key(key: str | None) -> list[Fault]:
+    """What is wrong with the idempotency key of whoever is no task."""
+    if not (key or "").startswith(TASK_KEY):
+        return []
+    problem = f"begins with {TASK_KEY!r}, which marks the keys that tasks have by default; choose another"
+    return [Fault("idempotency_key", problem)]
 
 
 def moment_after(moment: datetime | timedelta | None, now: datetime) -> datetime | None:

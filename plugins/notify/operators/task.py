@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How the keys begin that tasks have by default: nobody else can take them, and so swallow a task's mail.
-OWN_KEY = "task:"
-
 
 def origin_of(context: Context) -> Origin:
     """The task that is running, as the register knows it."""
@@ -32,11 +29,11 @@ def origin_of(context: Context) -> Origin:
 
 def key_of(origin: Origin) -> str:
     """The idempotency key that a task has by default; the same for every retry."""
-    from notify.domain.message import LONGEST_KEY
+    from notify.domain.message import LONGEST_KEY, TASK_KEY
 
-    key = f"{OWN_KEY}{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
+    key = f"{TASK_KEY}{origin.dag_id}/{origin.run_id}/{origin.task_id}/{origin.map_index}"
     # Each of Airflow's ids may have 250 characters; a key may not have that many together.
-    return key if len(key) <= LONGEST_KEY else f"{OWN_KEY}sha256:{sha256(key.encode()).hexdigest()}"
+    return key if len(key) <= LONGEST_KEY else f"{TASK_KEY}sha256:{sha256(key.encode()).hexdigest()}"
 
 
 def own_or_given(given: object, origin: Origin) -> object:
@@ -44,10 +41,12 @@ def own_or_given(given: object, origin: Origin) -> object:
 
     :raises ValueError: the one given looks like a task's own, which nobody else may take; the message says so
     """
+    from notify.domain.message import faults_of_own_key
+
     if isinstance(given, str):
         given = given.strip()
-    if isinstance(given, str) and given.startswith(OWN_KEY):
-        raise ValueError(f"begins with {OWN_KEY!r}, which marks the keys that tasks have by default; choose another")
+        for fault in faults_of_own_key(given):
+            raise ValueError(fault.problem)
     return given or key_of(origin)
 
 

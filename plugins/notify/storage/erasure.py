@@ -446,24 +446,25 @@ def person(connection: Connection, erased: Erased) -> int:
     return removed
 
 
-_SENTENCE = sa.text("""
-    update notify.message_events e set actor = n.instead || substr(e.actor, length(n.was) + 1)
-    from unnest(cast(:logins as text[]), cast(:pseudonyms as text[])) as n (was, instead)
-    where e.actor = n.was or starts_with(e.actor, n.was || ' (')
-""")
-
 #: Columns that hold a login and nothing else, beside those that are seen to above.
-_LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"), ("deadlines", "set_by"))
+_LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"))
+
+#: Columns that name who acted: a login, and maybe by what door, as in ``anna (page)``.
+_ACTORS = (("message_events", "actor"), ("messages", "created_by"), ("events", "created_by"), ("deadlines", "set_by"))
 
 
 def traces_of_logins(connection: Connection, erased: Erased) -> None:
     """Let stand-ins take the place of logins where the history names them."""
-    values = _names(erased)
-    connection.execute(_SENTENCE, values)
     for table, name in _LOGINS:
         column = metadata.tables[f"notify.{table}"].c[name]
         for login in erased.logins:
             connection.execute(sa.update(column.table).where(column == login).values({column: erased.login(login)}))
+    for table, name in _ACTORS:
+        column = metadata.tables[f"notify.{table}"].c[name]
+        for login in erased.logins:
+            theirs = sa.or_(column == login, column.startswith(f"{login} (", autoescape=True))
+            named = sa.literal(erased.login(login)) + sa.func.substr(column, len(login) + 1)
+            connection.execute(sa.update(column.table).where(theirs).values({column: named}))
 
 
 def suppress_hashed(connection: Connection, erased: Erased) -> int:

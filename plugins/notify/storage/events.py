@@ -99,6 +99,13 @@ def count(connection: Connection, event_id: int) -> Counted:
     )
 
 
+def read(connection: Connection, event_id: int) -> Mapping[str, Any] | None:
+    """An event's own row, what it told aside; None if there is none of that number."""
+    columns = [column for column in events.c if column is not events.c.data]
+    row = connection.execute(sa.select(*columns).where(events.c.id == event_id)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
 def add(
     connection: Connection, event: NewEvent, homes: Sequence[NewNotification], *, origin: Origin | None = None
 ) -> int:

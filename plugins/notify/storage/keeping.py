@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.keeping import Keep
 from notify.domain.status import FINAL
-from notify.storage import attachments
+from notify.storage import attachments, requests
 
 #: Keys that are looked at together, and rows that one transaction removes at most, of each table.
 WINDOW = 500
@@ -279,6 +279,21 @@ def _suppressions(connection: Connection, keys: Sequence[Any], keep: Keep) -> Sw
     return Counter(suppressions=gone), False
 
 
+_DROP_REQUESTS = sa.text("""
+    with picked as (
+        select key from notify.api_requests
+        where key = any(cast(:keys as bytea[])) and created_at < now() - cast(:keep as interval)
+        for update skip locked
+    )
+    delete from notify.api_requests r using picked where r.key = picked.key
+""")
+
+
+def _requests(connection: Connection, keys: Sequence[Any], _keep: Keep) -> Swept:
+    gone = connection.execute(_DROP_REQUESTS, {"keys": list(keys), "keep": requests.KEPT}).rowcount
+    return Counter(requests=gone), False
+
+
 #: In this order: what is removed later may be needed by what comes before.
 STEPS: Mapping[str, Step] = {
     "bodies": Step(
@@ -354,6 +369,15 @@ STEPS: Mapping[str, Step] = {
         """),
         _suppressions,
         first="",
+        ordered=False,
+    ),
+    "answers to the API": Step(
+        sa.text(f"""
+            select key, created_at < now() - interval '{requests.KEPT.total_seconds():.0f} seconds' as old
+            from notify.api_requests where key > :after order by key limit :size
+        """),  # noqa: S608 - made of constants
+        _requests,
+        first=b"",
         ordered=False,
     ),
 }

@@ -17,6 +17,7 @@ And two more, that of events:
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -59,6 +60,12 @@ def _moment(name: str, *, null: bool = True) -> Column:  # type: ignore[type-arg
 
 def _now(name: str) -> Column:  # type: ignore[type-arg]  # as above
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _created_by() -> Column:  # type: ignore[type-arg]  # as above
+    """Who brought it, where a door told the history who acts; a task stands in the columns of its origin."""
+    actor = text("NULLIF(current_setting('notify.actor'::text, true), ''::text)")
+    return Column("created_by", Text, server_default=actor)
 
 
 #: What the outbox knows of itself, in one row: a restored copy can tell by it that it is one.
@@ -145,6 +152,19 @@ suppressions = Table(
     CheckConstraint("address = lower(address)", name="address"),
 )
 
+#: Requests of the API that may come again, and what was answered. The key is a hash of the user and of the key that the
+#: request brought; an answer has numbers, and nothing that tells of a person.
+api_requests = Table(
+    "api_requests",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("answer", JSON),  # and not JSONB, which puts its fields in another order
+    _now("created_at"),
+    CheckConstraint("octet_length(key) = 32 and octet_length(fingerprint) = 32", name="digests"),
+)
+
 #: What is known of a sender beside its connection and its pool.
 senders = Table(
     "senders",
@@ -219,6 +239,7 @@ messages = Table(
     Column("notifications_removed", Integer),
     # Of any: how many of its recipients were erased; a report about one of them must not be taken for another's.
     Column("recipients_erased", Integer),
+    _created_by(),
     CheckConstraint(
         "status in ('queued','sending','sent','delivered','undelivered','failed','uncertain','held','cancelled',"
         "'suppressed','expired')",
@@ -429,6 +450,7 @@ events = Table(
     Column("origin_run_id", Text),
     Column("origin_task_id", Text),
     Column("origin_map_index", Integer),
+    _created_by(),
     CheckConstraint("recipients > 0", name="recipients"),
     Index("events_case_id_idx", "case_id", "id", postgresql_where=text("case_id is not null")),
     Index(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.outcome import Verdict
 from notify.domain.status import RESENDABLE, Status, may_become
-from notify.exceptions import TransitionError
+from notify.exceptions import NoSuchMessage, TransitionError
 from notify.storage import bulk, suppressions
 from notify.storage.attachments import StoredFile
 from notify.storage.models import contents, message_attachments, messages, recipients
@@ -96,6 +98,10 @@ class Stored:
 # --- In --------------------------------------------------------------------------------------------------------------
 
 _LOCK_KEY = sa.text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
+# In the order given, which is the same in all transactions.
+_LOCK_KEYS = sa.text("""
+    select count(pg_advisory_xact_lock(hashtextextended(key, 0))) from unnest(cast(:keys as text[])) as k (key)
+""")
 _NOW = sa.text("select now()")
 _IDS = sa.text("select nextval(pg_get_serial_sequence('notify.messages', 'id')) from generate_series(1, :count)")
 # Each body is a parameter of its own: those travel as they are, while the driver writes an array of them as text.
@@ -111,12 +117,27 @@ def now(connection: Connection) -> datetime:
 def find_by_key(connection: Connection, key: str) -> list[Stored]:
     """What was handed over under an idempotency key; waits for a hand-over of the same key that is under way."""
     connection.execute(_LOCK_KEY, {"key": key})
-    found = connection.execute(
-        sa.select(messages.c.id, messages.c.message_id)
-        .where(messages.c.idempotency_key == key)
-        .order_by(messages.c.idempotency_index)
+    return _under_keys(connection, [key]).get(key, [])
+
+
+def find_by_keys(connection: Connection, keys: Collection[str]) -> dict[str, list[Stored]]:
+    """The same for many keys; what was handed over under none of them is left out."""
+    if not keys:
+        return {}
+    connection.execute(_LOCK_KEYS, {"keys": sorted(set(keys))})
+    return _under_keys(connection, keys)
+
+
+def _under_keys(connection: Connection, keys: Collection[str]) -> dict[str, list[Stored]]:
+    found: dict[str, list[Stored]] = {}
+    query = (
+        sa.select(messages.c.idempotency_key, messages.c.id, messages.c.message_id)
+        .where(messages.c.idempotency_key == sa.any_(sa.literal(list(keys), ARRAY(sa.Text))))
+        .order_by(messages.c.idempotency_key, messages.c.idempotency_index)
     )
-    return [Stored(row.id, row.message_id) for row in found]
+    for key, number, message_id in connection.execute(query):
+        found.setdefault(key, []).append(Stored(number, message_id))
+    return found
 
 
 def add(
@@ -130,18 +151,30 @@ def add(
 
     :param idempotency_key: shared by all of them; ask :func:`find_by_key` first
     """
+    return add_all(connection, [(new, idempotency_key)], origin=origin)[0]
+
+
+def add_all(
+    connection: Connection, given: Sequence[tuple[Sequence[NewMessage], str | None]], *, origin: Origin | None = None
+) -> list[list[Stored]]:
+    """Store what was handed over in several parts, as :func:`add` does each.
+
+    :param given: of each part its messages, and the idempotency key that they share
+    :returns: the messages of each part
+    """
+    new = [message for part, _ in given for message in part]
     if not new:
-        return []
+        return [[] for _ in given]
+    keys = [(index if key else None, key) for part, key in given for index, _ in enumerate(part)]
     ids = list(connection.scalars(_IDS, {"count": len(new)}))
     bodies = add_contents(connection, (message.body for message in new if message.content_id is None))
-    shared = (idempotency_key, *_origin(origin))
     bulk.insert(
         connection,
         messages,
         _MESSAGE,
         [
-            (number, message.content_id or bodies[message.body], index if shared[0] else None, *shared, *_row(message))
-            for index, (message, number) in enumerate(zip(new, ids, strict=True))
+            (number, message.content_id or bodies[message.body], *key, *_origin(origin), *_row(message))
+            for message, number, key in zip(new, ids, keys, strict=True)
         ],
     )
     bulk.insert(
@@ -155,7 +188,8 @@ def add(
         ],
     )
     _add_attachments(connection, new, ids)
-    return [Stored(number, message.message_id) for message, number in zip(new, ids, strict=True)]
+    stored = iter([Stored(number, message.message_id) for message, number in zip(new, ids, strict=True)])
+    return [list(islice(stored, len(part))) for part, _ in given]
 
 
 def add_contents(connection: Connection, bodies: Iterable[bytes]) -> dict[bytes, int]:
@@ -263,7 +297,7 @@ def _expect(connection: Connection, number: int, before: frozenset[Status], afte
     """Lock a message that is in one of the expected states; the state it is in."""
     status = connection.scalar(sa.select(messages.c.status).where(messages.c.id == number).with_for_update())
     if status is None:
-        raise TransitionError(f"There is no message {number} in the register.")
+        raise NoSuchMessage(f"There is no message {number} in the register.")
     if Status(status) not in before or not may_become(Status(status), after):
         expected = ", ".join(sorted(before))
         raise TransitionError(

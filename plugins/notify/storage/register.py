@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.domain.status import Status
-from notify.exceptions import TransitionError
+from notify.exceptions import NoSuchMessage
 from notify.storage.models import attempts, contents, message_events, messages, recipients
 
 Row = TypeVar("Row")
@@ -60,6 +61,7 @@ class RegisteredEvent:
 class RegisteredMessage:
     """A message with all that is known of it, its text aside.
 
+    :param created_by: who handed it over, and by what door; None where that is a task, or Python code
     :param has_body: whether its text is still kept
     """
 
@@ -75,6 +77,7 @@ class RegisteredMessage:
     case_id: str | None
     origin_dag_id: str | None
     origin_run_id: str | None
+    created_by: str | None
     created_at: datetime
     not_before: datetime
     expires_at: datetime | None
@@ -87,18 +90,18 @@ class RegisteredMessage:
 
 _HEAD = (
     "id", "message_id", "status_reason", "sender", "kind", "priority", "guarantee", "subject", "case_id",
-    "origin_dag_id", "origin_run_id", "created_at", "not_before", "expires_at", "sent_at",
+    "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at", "sent_at",
 )  # fmt: skip
 
 
 def read(connection: Connection, number: int) -> RegisteredMessage:
     """Read one message.
 
-    :raises TransitionError: there is no such message
+    :raises NoSuchMessage: there is no such message
     """
     head = connection.execute(sa.select(messages).where(messages.c.id == number)).one_or_none()
     if head is None:
-        raise TransitionError(f"There is no message {number} in the register.")
+        raise NoSuchMessage(f"There is no message {number} in the register.")
     return RegisteredMessage(
         **{name: getattr(head, name) for name in _HEAD},
         status=Status(head.status),
@@ -107,6 +110,13 @@ def read(connection: Connection, number: int) -> RegisteredMessage:
         tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),
         events=_rows(connection, RegisteredEvent, message_events, number, message_events.c.id),
     )
+
+
+def statuses(connection: Connection, numbers: Collection[int]) -> dict[int, Status]:
+    """The state of messages, by their numbers."""
+    wanted = sa.any_(sa.literal(list(numbers), ARRAY(sa.BigInteger)))
+    query = sa.select(messages.c.id, messages.c.status).where(messages.c.id == wanted).order_by(messages.c.id)
+    return {row.id: Status(row.status) for row in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)
