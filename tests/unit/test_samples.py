@@ -234,9 +234,9 @@ def test_tried_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
     preview = Samples.preview
 
-    def counted(self: Samples, name: str, language: str) -> trying.Preview:
+    def counted(self: Samples, name: str, language: str, **instead: object) -> trying.Preview:
         tried.append(name)
-        return preview(self, name, language)
+        return preview(self, name, language, **instead)
 
     monkeypatch.setattr(Samples, "preview", counted)
     assert samples_of(root).standings() == before

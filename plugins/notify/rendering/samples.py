@@ -138,12 +138,13 @@ class Samples:
             data["digest"] = _digest(own["entries"])
         return data
 
-    def preview(self, name: str, language: str) -> Preview:
+    def preview(self, name: str, language: str, **instead: Any) -> Preview:
         """What a template makes of its sample data, in one language.
 
+        :param instead: fields that are given instead of the sample's
         :raises TemplateError: it makes nothing; the message says where, why, and what to do
         """
-        templates, data = library(self.root), self.data(name)
+        templates, data = library(self.root), {**self.data(name), **instead}
         try:
             rendered = templates.render(name, language=language, timezone=self.timezone, data=data, fallback=False)
             summary = None
