@@ -14,7 +14,8 @@ from starlette.staticfiles import StaticFiles
 import notify
 from notify.exceptions import NotifyError
 from notify.web import problems
-from notify.web.headers import SecurityHeaders
+from notify.web.body import BodyLimit
+from notify.web.headers import SecurityHeaders, secure
 from notify.web.pages import messages, overview
 from notify.web.pages.layout import page
 
@@ -27,18 +28,30 @@ API = "/api/v1"
 def create_app() -> FastAPI:
     """Make the app; every route of it asks for a right."""
     app = FastAPI(title="Notify", version=notify.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, tell=_tell, larger=frozenset())
     app.add_middleware(SecurityHeaders)
     app.include_router(overview.router)
     app.include_router(messages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (NotifyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _tell)
+    app.add_exception_handler(Exception, _tell_unexpected)
     return app
 
 
 def _tell(request: Request, error: Exception) -> Response:
     """Answer with an error: to programs as a document, to people as a page."""
     problem = problems.problem_of(error)
+    headers = getattr(error, "headers", None)  # of HTTP errors, as WWW-Authenticate and Allow
     if request.scope["path"].removeprefix(request.scope["root_path"]).startswith(API):
-        return JSONResponse(problem.document(), problem.status, media_type=problems.MEDIA_TYPE)
-    return page(request, "problem.html", status=problem.status, title=problem.title, problem=problem)
+        return JSONResponse(problem.document(), problem.status, headers, media_type=problems.MEDIA_TYPE)
+    found = page(request, "problem.html", status=problem.status, title=problem.title, problem=problem)
+    found.headers.update(headers or {})
+    return found
+
+
+def _tell_unexpected(request: Request, error: Exception) -> Response:
+    """Answer where nothing else does: outside of all that writes headers. The server's log gets the error."""
+    response = _tell(request, error)
+    secure(response.headers)
+    return response

@@ -26,6 +26,13 @@ _ALWAYS = {
 }
 
 
+def secure(headers: MutableHeaders) -> None:
+    """Write into an answer's headers what they do not say themselves."""
+    headers.setdefault("Content-Security-Policy", POLICY)
+    for name, value in _ALWAYS.items():
+        headers.setdefault(name, value)
+
+
 class SecurityHeaders:
     """Writes them where the route has not written its own."""
 
@@ -37,10 +44,7 @@ class SecurityHeaders:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", POLICY)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
+                secure(MutableHeaders(scope=message))
             await send(message)
 
         await self._app(scope, receive, sending)

@@ -11,9 +11,20 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from notify.exceptions import ConfigurationError, Invalid, NotifyError, RestoredCopy, TemplateError, TransitionError
+from notify.exceptions import (
+    ConfigurationError,
+    Invalid,
+    Missing,
+    NotifyError,
+    RestoredCopy,
+    TemplateError,
+    TransitionError,
+)
 
 MEDIA_TYPE = "application/problem+json"
+
+#: Faults that are told one by one; a batch may have more than anybody reads.
+MOST_FAULTS = 1000
 
 
 class Forbidden(NotifyError):
@@ -26,7 +37,7 @@ class Forbidden(NotifyError):
         super().__init__(f"Your role in Airflow does not let you {means}. Ask whoever administers this Airflow for it.")
 
 
-class NotFound(NotifyError):
+class NotFound(Missing):
     """There is no such thing."""
 
 
@@ -36,6 +47,44 @@ class Forged(NotifyError):
 
 class UnusableQuery(NotifyError):
     """What was asked for cannot be understood."""
+
+
+class Malformed(NotifyError):
+    """The body is no JSON."""
+
+
+class WrongMedia(NotifyError):
+    """The body must be JSON, and say so: Content-Type: application/json."""
+
+
+class TooLarge(NotifyError):
+    """The body is too large.
+
+    :param most: bytes that it may have
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The body has more than {most:,} bytes. Hand over fewer messages at once, or a link instead of a file."
+        )
+
+
+class InProgress(NotifyError):
+    """A request with this Idempotency-Key is under way. Wait for its answer, or repeat the request in a while."""
+
+
+class KeyReused(NotifyError):
+    """This Idempotency-Key came with another request before. Use a new one for each request; repeat it as it was."""
+
+
+class InvalidRequest(Invalid):
+    """The body of a request cannot be used; nothing was changed."""
+
+    thing = "request"
+
+
+class TooLong(NotifyError):
+    """This takes longer than a page may. Ask on the command line: python -m notify check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +113,7 @@ class Problem:
             "detail": self.detail,
         }
         if self.faults:
-            told["errors"] = [{"field": field, "problem": problem} for field, problem in self.faults]
+            told["errors"] = [{"field": field, "problem": problem} for field, problem in self.faults[:MOST_FAULTS]]
         return told
 
 
@@ -72,13 +121,19 @@ class Problem:
 _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Forbidden, 403, "forbidden", "Not allowed"),
     (Forged, 403, "forged", "Not from this page"),
-    (NotFound, 404, "not-found", "Not found"),
+    (Missing, 404, "not-found", "Not found"),
+    (Malformed, 400, "malformed", "Not JSON"),
+    (TooLarge, 413, "too-large", "Too large"),
+    (WrongMedia, 415, "wrong-media", "Not JSON"),
     (UnusableQuery, 422, "unusable-query", "Cannot be understood"),
+    (InProgress, 409, "in-progress", "Under way"),
+    (KeyReused, 422, "key-reused", "Not the same request"),
     (Invalid, 422, "invalid", "Not taken"),
     (TemplateError, 422, "template", "Not taken"),
     (TransitionError, 409, "state", "Not in that state"),
     (RestoredCopy, 503, "restored-copy", "This outbox may be a copy"),
     (ConfigurationError, 503, "configuration", "Not set up"),
+    (TooLong, 503, "too-long", "Takes too long"),
     (NotifyError, 500, "error", "Something went wrong"),
 )
 
@@ -89,12 +144,13 @@ def problem_of(error: Exception) -> Problem:
         faults = tuple((_field(one["loc"]), one["msg"]) for one in error.errors())
         return Problem(422, "unusable-query", "Cannot be understood", "A field cannot be used.", faults)
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, "http", _STATUS.get(error.status_code, "Not done"), str(error.detail))
+        name, title = _STATUS.get(error.status_code, ("http", "Not done"))
+        return Problem(error.status_code, name, title, str(error.detail))
     for kind, status, name, title in _KINDS:
         if isinstance(error, kind):
             faults = tuple((fault.field, fault.problem) for fault in getattr(error, "faults", ()))
             return Problem(status, name, title, str(error), faults)
-    raise TypeError(f"not an error of ours: {type(error).__name__}") from error
+    return Problem(500, "unexpected", "Something went wrong", "That is a fault of ours. The API server's log has it.")
 
 
 def _field(place: tuple[Any, ...]) -> str:
@@ -102,4 +158,10 @@ def _field(place: tuple[Any, ...]) -> str:
     return ".".join(str(step) for step in place if step not in {"body", "query", "path"}) or "body"
 
 
-_STATUS = {401: "Not logged in", 403: "Not allowed", 404: "Not found", 405: "Not possible here", 413: "Too large"}
+#: What others than we answer with: Airflow, who asks for a login, and the framework, where there is no such route.
+_STATUS = {
+    401: ("not-logged-in", "Not logged in"),
+    403: ("forbidden", "Not allowed"),
+    404: ("not-found", "Not found"),
+    405: ("not-possible", "Not possible here"),
+}

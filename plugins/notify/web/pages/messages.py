@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.engine import Connection
 
 from notify import settings
-from notify.domain.status import RESENDABLE, Status
+from notify.domain.status import Status
 from notify.exceptions import ConfigurationError, TransitionError
-from notify.storage import bounces, outbox, register
-from notify.storage.search import Search, search
+from notify.storage import bounces, register
+from notify.storage.search import search
 from notify.web import forgery, headers
-from notify.web.mail import Mail
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page
 from notify.web.problems import NotFound, UnusableQuery
+from notify.web.register import ACTIONS, MOST_AT_ONCE, Before, Number, Wanted, mail_of
 from notify.web.rights import Right, requires
 
 router = APIRouter(prefix="/messages")
@@ -28,51 +26,12 @@ router = APIRouter(prefix="/messages")
 #: Messages on a page.
 PAGE = 50
 
-#: The most that one action may be about.
-MOST_AT_ONCE = 1000
-
-#: What a person may do to a message, and in which states that makes sense.
-ACTIONS: dict[str, tuple[Callable[[Connection, int], None], frozenset[Status]]] = {
-    "resend": (outbox.resend, RESENDABLE - {Status.HELD}),
-    "hold": (outbox.hold, frozenset({Status.QUEUED})),
-    "release": (outbox.release, frozenset({Status.HELD})),
-    "cancel": (outbox.cancel, frozenset({Status.QUEUED, Status.HELD})),
-}
-
 
 @router.get("", response_class=HTMLResponse)
-def listing(  # noqa: PLR0917 - one for each filter
-    request: Request,
-    user: Annotated[BaseUser, requires(Right.READ_REGISTER)],
-    status: Annotated[list[Status] | None, Query()] = None,
-    sender: str = "",
-    kind: str = "",
-    address: str = "",
-    case: str = "",
-    dag_id: str = "",
-    run_id: str = "",
-    task_id: str = "",
-    map_index: int | None = None,
-    since: str = "",
-    until: str = "",
-    before: int | None = None,
+def listing(
+    request: Request, user: Annotated[BaseUser, requires(Right.READ_REGISTER)], wanted: Wanted, before: Before = None
 ) -> Response:
     """The register, newest first."""
-    if bool(dag_id) != bool(run_id):
-        raise UnusableQuery("dag_id and run_id name a run together; give both, or neither.")
-    wanted = Search(
-        statuses=frozenset(status or ()),
-        sender=sender or None,
-        kind=kind or None,
-        address=address or None,
-        case_id=case or None,
-        dag_id=dag_id or None,
-        run_id=run_id or None,
-        task_id=task_id or None,
-        map_index=map_index,
-        since=_moment("since", since),
-        until=_moment("until", until),
-    )
     with reading() as connection:
         found = search(connection, wanted, before=before, limit=PAGE)
     return page(
@@ -89,17 +48,6 @@ def listing(  # noqa: PLR0917 - one for each filter
     )
 
 
-def _moment(field: str, text: str) -> datetime | None:
-    """A moment of a filter, in UTC where it says nothing else."""
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UnusableQuery(f"{field}: {text!r} is no date and time; write, e.g., 2026-03-02 14:00.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def _senders() -> tuple[str, ...]:
     try:
         return settings.senders()
@@ -108,12 +56,12 @@ def _senders() -> tuple[str, ...]:
 
 
 @router.get("/{number}", response_class=HTMLResponse)
-def message(request: Request, number: int, user: Annotated[BaseUser, requires(Right.READ_REGISTER)]) -> Response:
+def message(request: Request, number: Number, user: Annotated[BaseUser, requires(Right.READ_REGISTER)]) -> Response:
     """One message: what became of it, and why."""
     with reading() as connection:
         found = _read(connection, number)
         reports = bounces.of_message(connection, number)
-        mail = _mail(connection, number) if Right.READ_BODIES.of(user) else None
+        mail = mail_of(connection, number) if Right.READ_BODIES.of(user) else None
     actions = [name for name, (_, states) in ACTIONS.items() if found.status in states]
     title = f"Message {number}"
     return page(
@@ -128,16 +76,11 @@ def _read(connection: Connection, number: int) -> register.RegisteredMessage:
         raise NotFound(str(error)) from None
 
 
-def _mail(connection: Connection, number: int) -> Mail | None:
-    text = register.text(connection, number)
-    return None if text is None else Mail.of(text)
-
-
 @router.get("/{number}/html", response_class=HTMLResponse, dependencies=[requires(Right.READ_BODIES)])
-def html(number: int) -> Response:
+def html(number: Number) -> Response:
     """A mail as it looks, for a frame in which it can do and fetch nothing."""
     with reading() as connection:
-        mail = _mail(connection, number)
+        mail = mail_of(connection, number)
     if mail is None or mail.html is None:
         raise NotFound(f"Message {number} has no HTML.")
     return HTMLResponse(mail.html, headers={"Content-Security-Policy": headers.MAIL_POLICY})
