@@ -29,15 +29,29 @@ class Letter:
     case_id: str | None = None
 
 
-def compose(letter: Letter, to: Address, login: str | None, *, sender: str, domain: str, now: datetime) -> NewMessage:
+def compose(
+    letter: Letter,
+    to: Address,
+    login: str | None,
+    *,
+    sender: str,
+    domain: str,
+    now: datetime,
+    unsubscribe: str | None = None,
+) -> NewMessage:
     """Compose a notification's mail; its text is composed already.
 
     :param domain: of its Message-ID
     :param now: it may leave from now on
+    :param unsubscribe: the address by which its reader gets no more of the kind, None where they may not choose that
     """
     message_id = mime.new_message_id(domain)
     headers = mime.compose_headers(
-        message_id=message_id, subject=letter.subject, to=[to], body=mime.Body(letter.fields, b"")
+        message_id=message_id,
+        subject=letter.subject,
+        to=[to],
+        body=mime.Body(letter.fields, b""),
+        unsubscribe=unsubscribe,
     )
     return NewMessage(
         message_id=message_id,

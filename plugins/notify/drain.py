@@ -33,7 +33,7 @@ from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
 from notify.sessions import Report, SessionThread, Task
-from notify.storage import attempts, drains, identity, schema, suppressions, waiting
+from notify.storage import attempts, drains, identity, links, schema, suppressions, waiting
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.bounces import secret as bounce_secret
 from notify.storage.drains import AtWork
@@ -218,6 +218,7 @@ class _Run:
             schema.require(connection)
             identity.require_original(connection, self.plan.mark)
             self.plan.channel.bounce_secret = bounce_secret(connection)
+            self.plan.channel.link_secret = links.secret(connection)
             if self.plan.alone and (other := drains.at_work(connection, self.plan.sender)):
                 return self._leave_to(other, connection)
             self.drain = drains.start(

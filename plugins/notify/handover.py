@@ -17,6 +17,7 @@ from notify.domain.address import CONTROL, parse_address
 from notify.domain.message import (
     MOST_RECIPIENTS_OF_ONE_MAIL,
     Draft,
+    Priority,
     RecipientRole,
     faults_of_own_key,
     moment_after,
@@ -26,7 +27,7 @@ from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFiel
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings
-from notify.storage import attachments, outbox, schema, suppressions
+from notify.storage import attachments, outbox, schema, suppressions, unsubscriptions
 from notify.storage.outbox import NewMessage, NewRecipient, Origin, Stored
 from notify.storage.recipients import Receiver, resolve
 from notify.storage.sources import File, fetch
@@ -180,7 +181,7 @@ class _Door:
         # Rendered even where nobody was found: a template's faults belong in the same error.
         letters = [self._render(envelope) for envelope in envelopes or [()]]
         self._raise_faults()
-        suppressed = suppressions.among(self.connection, (receiver.address.key for receiver in receivers))
+        suppressed = self._suppressed([receiver.address.key for receiver in receivers])
         common = _Common(sender, identity.domain, reply_to, files, suppressed, *times)
         self.new = [
             self._message(envelope, letter, common)
@@ -219,6 +220,14 @@ class _Door:
             )
             return self.settings.senders[0]  # no producer makes us look up connections that are no senders
         return self.draft.sender
+
+    def _suppressed(self, keys: Sequence[str]) -> dict[str, str]:
+        """Who gets nothing, and why."""
+        found = suppressions.among(self.connection, keys)
+        if self.draft.priority is not Priority.BULK:
+            return found
+        gone = unsubscriptions.among(self.connection, keys, unsubscriptions.BULK)
+        return dict.fromkeys(gone, unsubscriptions.UNSUBSCRIBED) | found
 
     def _reply_to(self) -> str | None:
         if self.draft.reply_to is None:
@@ -259,10 +268,14 @@ class _Door:
         personal = self.draft.template is not None and not self.draft.to_all
         key = (language, timezone, envelope[0].address if personal and envelope else None)
         if key not in self._rendered:
-            self._rendered[key] = self._render_anew(language, timezone, envelope[0] if envelope else None)
+            # A link that is somebody's own stands in no mail that others get as well.
+            link = self.settings.settings_link if len(envelope) == 1 else None
+            self._rendered[key] = self._render_anew(language, timezone, envelope[0] if envelope else None, link)
         return self._rendered[key]
 
-    def _render_anew(self, language: str | None, timezone: str, reader: Receiver | None) -> Rendered | None:
+    def _render_anew(
+        self, language: str | None, timezone: str, reader: Receiver | None, link: str | None
+    ) -> Rendered | None:
         try:
             letter = library(self.settings.templates).render(
                 self.draft.template or PLAIN_KIND,
@@ -270,6 +283,7 @@ class _Door:
                 timezone=timezone,
                 data=self._data(reader),
                 house=self.draft.add_template,
+                settings_link=link,
                 fallback=self.draft.language is None,
             )
         except TemplateError as error:
@@ -329,6 +343,7 @@ class _Door:
             cc=[receiver.address for receiver in envelope if receiver.role is RecipientRole.CC],
             body=body,
             boundary=boundary,
+            unsubscribe=self.settings.unsubscribe_link if self._may_unsubscribe(envelope) else None,
         )
         content = mime.as_first_part(body) if common.files else body.content
         return NewMessage(
@@ -350,6 +365,10 @@ class _Door:
             expires_at=common.expires_at,
             attachments=tuple(file.stored for file in common.files),
         )
+
+    def _may_unsubscribe(self, envelope: Envelope) -> bool:
+        """Whether whoever gets it can say that they want no more: of bulk mail, where theirs is their own."""
+        return self.draft.priority is Priority.BULK and len(envelope) == 1
 
     def _subject(self, letter: Rendered) -> str:
         subject = self.draft.subject or letter.subject

@@ -338,6 +338,7 @@ class _Moves:
                     "address": move.address.mailbox,
                 },
             },
+            settings_link=self.run.settings.settings_link,
         )
         move.subject, move.language = rendered.subject, rendered.language
         move.digest = mime.compose_body(rendered.text, rendered.html)
@@ -366,7 +367,14 @@ class _Moves:
             sender=self.run.sender,
             domain=self.run.identity.domain,
             now=move.not_before,
+            unsubscribe=self._unsubscribe(move),
         )
+
+    def _unsubscribe(self, move: _Move) -> str | None:
+        """The link by which the person gets no more of it; None where they may choose that of nothing in it."""
+        kinds = {item.kind for item in move.items} & self.run.settings.kinds.keys()
+        refusable = any(self.run.settings.kinds[name].refusable for name in kinds)
+        return self.run.settings.unsubscribe_link if refusable else None
 
     def count(self, result: MergeResult, reasons: Counter[str]) -> None:
         """Add up what was committed."""

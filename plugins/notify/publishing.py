@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ from notify.joining import Connectable, joined
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings, hand_over_settings
-from notify.storage import cases, deadlines, events, outbox, people, preferences, schema, suppressions
+from notify.storage import cases, deadlines, events, outbox, people, preferences, schema, suppressions, unsubscriptions
 from notify.storage.events import Counted, NewEvent, NewNotification
 from notify.storage.outbox import Origin
 from notify.storage.recipients import Concerned, concerned
@@ -271,12 +271,14 @@ class _Publication:
         wanted = preferences.find(self.connection, logins)
         keys = [one.address.key for one in recipients if one.address]
         unwanted = suppressions.among(self.connection, keys)
+        strangers = [one.address.key for one in recipients if one.address and one.person is None]
+        gone = unsubscriptions.among(self.connection, strangers, kind.name) if strangers else set()
         blocked = kind.name in self.settings.blocked.get(self.case.process or "", ()) if self.case else False
         seen: set[str] = set()
         routes = []
         for one in recipients:
             said = wanted.get(one.person.login, {}) if one.person else {}
-            way = self._route(kind, one, said, blocked=blocked, seen=seen, unwanted=unwanted)
+            way = self._route(kind, one, said, blocked=blocked, seen=seen, unwanted=unwanted, gone=gone)
             if way.reason is None and one.address:
                 seen.add(one.address.key)
             routes.append(way)
@@ -291,6 +293,7 @@ class _Publication:
         blocked: bool,
         seen: set[str],
         unwanted: Mapping[str, str],
+        gone: Collection[str],
     ) -> Route:
         key = one.address.key if one.address else None
         recipient = Addressed(
@@ -298,6 +301,7 @@ class _Publication:
             active=one.person is None or one.person.active,
             reachable=key is not None,
             suppressed=key in unwanted,
+            unsubscribed=key in gone,
             acted=self._acted(one),
             duplicate=key in seen,
         )
@@ -344,7 +348,13 @@ class _Publication:
         templates = library(self.settings.templates)
         language, timezone = one.person.language if one.person else None, self._zone(one.person)
         context = self._context(kind, one)
-        rendered = templates.render(kind.template, language=language, timezone=timezone, data=context)
+        rendered = templates.render(
+            kind.template,
+            language=language,
+            timezone=timezone,
+            data=context,
+            settings_link=self.settings.settings_link,
+        )
         if CONTROL.search(rendered.subject):
             self._fault("data", "puts a control character into the subject")
         summary = None
@@ -385,8 +395,17 @@ class _Publication:
     ) -> list[NewNotification]:
         contents = outbox.add_contents(self.connection, (copy.body.content for copy in copies if copy))
         letters = [self._letter(kind, copy, contents) if copy else None for copy in copies]
+        unsubscribe = self.settings.unsubscribe_link if kind.refusable else None
         mails = [
-            compose(letter, one.address, one.login, sender=self.sender, domain=self.identity.domain, now=self.now)
+            compose(
+                letter,
+                one.address,
+                one.login,
+                sender=self.sender,
+                domain=self.identity.domain,
+                now=self.now,
+                unsubscribe=unsubscribe,
+            )
             for one, way, letter in zip(recipients, routes, letters, strict=True)
             if letter and one.address and way.home is Home.MAIL
         ]

@@ -19,6 +19,7 @@ from zoneinfo import available_timezones
 from notify.domain.blame import HARD_EXPIRY
 from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, Keep, read_duration
 from notify.domain.kind import BUILT_IN, Kind, read_kinds
+from notify.domain.link import PLACEHOLDER
 from notify.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ _SENDER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 #: What a reader of a mail can follow.
 _WEB_PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
+
+#: What the links in mails may begin with: it stands in a header and in HTML, and needs no encoding in either.
+_BASE_URL = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~%+-]+)*/?", re.IGNORECASE)
+_LONGEST_BASE_URL = 300
 
 #: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
 LARGEST_MESSAGE = 25 * 1024 * 1024
@@ -223,6 +228,7 @@ class HandOverSettings:
     :param kinds: kinds of event by name
     :param blocked: kinds that a process sends no mail about, by process
     :param calendars: of working time, as the Variable ``notify_calendars`` has them
+    :param base_url: where this Airflow is reached, without a slash at its end; empty: mails have no links to it
     """
 
     senders: tuple[str, ...]
@@ -236,6 +242,17 @@ class HandOverSettings:
     kinds: Mapping[str, Kind] = field(default_factory=lambda: BUILT_IN)
     blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     calendars: str = ""
+    base_url: str = ""
+
+    @property
+    def settings_link(self) -> str | None:
+        """Where readers change what they get; a placeholder for the token in it. None if nobody has said where."""
+        return f"{self.base_url}/notify/my/{PLACEHOLDER}" if self.base_url else None
+
+    @property
+    def unsubscribe_link(self) -> str | None:
+        """Where readers say that they want no more of it, likewise."""
+        return f"{self.base_url}/notify/unsubscribe/{PLACEHOLDER}" if self.base_url else None
 
     def url_of_case(self, case_id: str) -> str | None:
         """Where a case can be looked at, None if nobody has said."""
@@ -259,6 +276,7 @@ def hand_over_settings() -> HandOverSettings:
         kinds=known,
         blocked=_blocked(known),
         calendars=variable("notify_calendars"),
+        base_url=base_url(),
     )
 
 
@@ -338,6 +356,21 @@ def _case_url() -> str:
             "case's id belongs, for example https://erp.example.com/case/{case_id} (Admin → Variables)."
         )
     return text
+
+
+def base_url() -> str:
+    """Where this Airflow is reached. What no reader can follow would break the links in every mail.
+
+    :raises ConfigurationError: it is no URL that mails can link to
+    """
+    text = variable("notify_base_url")
+    if text and not (_BASE_URL.fullmatch(text) and len(text) <= _LONGEST_BASE_URL):
+        raise ConfigurationError(
+            f"The Variable notify_base_url is {text!r}, which mails cannot link to. Write where this Airflow is "
+            "reached (for example https://airflow.example.com; a name beyond ASCII as DNS has it, xn--…), or "
+            "delete it (Admin → Variables)."
+        )
+    return text.rstrip("/")
 
 
 def _attachment_sources() -> tuple[str, ...]:

@@ -485,6 +485,7 @@ def test_down_to_messages_and_up_again(room: Newsroom, engine: Engine) -> None:
         "bounces",
         "identity",
         "api_requests",
+        "unsubscriptions",
     }
     assert {table.name for table in metadata.tables.values()} - tables(engine) == gone
     assert room.rows("select login, email from notify.people order by login") == people_before

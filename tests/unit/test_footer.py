@@ -80,3 +80,20 @@ def test_an_older_house(tmp_path: Path) -> None:
     (tmp_path / "note" / "en" / "body.txt.j2").write_text("{% extends layout %}{% block content %}Hi{% endblock %}")
     mail = TemplateLibrary(tmp_path).render("note", language="en", timezone="UTC", data={}, settings_link=LINK)
     assert mail.text == "Hi\n--\nUs\n"
+
+
+def test_own_templates(tmp_path: Path) -> None:
+    """A kind's own template may put the link elsewhere, but in the house alone."""
+    for file in ("body.txt.j2", "bare.txt.j2"):
+        folder = tmp_path / "house" / ("en" if file.startswith("body") else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("{% block content %}{% endblock %}")
+    (tmp_path / "note" / "en").mkdir(parents=True)
+    (tmp_path / "note" / "en" / "subject.txt.j2").write_text("Hi")
+    body = "{% extends layout %}{% block content %}Link: {{ settings_link }}{% endblock %}"
+    (tmp_path / "note" / "en" / "body.txt.j2").write_text(body)
+    for house, shown in ((True, LINK), (False, None)):
+        mail = TemplateLibrary(tmp_path).render(
+            "note", language="en", timezone="UTC", data={}, settings_link=LINK, house=house
+        )
+        assert mail.text == f"Link: {shown}\n"

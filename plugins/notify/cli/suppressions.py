@@ -10,7 +10,7 @@ from notify.cli import arguments
 from notify.cli.database import connect
 from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
-from notify.storage import schema, suppressions
+from notify.storage import schema, suppressions, unsubscriptions
 from notify.storage.engine import transaction
 from notify.storage.suppressions import Source, Suppression
 from notify.suppressing import read_days, suppress
@@ -35,6 +35,11 @@ def add_commands(commands: Any) -> None:
 
     lifting = actions.add_parser("lift", help="send to an address again")
     lifting.add_argument("address", type=_mailbox, metavar="ADDRESS")
+    lifting.add_argument(
+        "--scope",
+        type=arguments.text,
+        help=f"only what its reader has unsubscribed from: {unsubscriptions.BULK}, or a kind of event",
+    )
     lifting.set_defaults(run=_lift)
 
 
@@ -56,14 +61,18 @@ def _list(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         source = Source(options.source) if options.source else None
+        scopes: list[str] = []
         if options.address:
             known = suppressions.find(connection, [options.address]).values()
             found = [one for one in known if source in {None, one.source}]
+            scopes = sorted(unsubscriptions.of(connection, options.address))
         else:
             found = suppressions.newest(connection, options.limit, source=source)
     for one in found:
         state = f"{lasting(one)}{', which is past' if one.expired else ''}"
         print(f"{one.created_at:%Y-%m-%d %H:%MZ}  {one.address}  {state}, by a {one.source}: {one.reason}")
+    for scope in scopes:
+        print(f"{options.address} has unsubscribed from {scope}")
     if not found:
         print(f"No {'such ' if options.source or options.address else ''}address is on the list.")
 
@@ -89,6 +98,9 @@ def _counted(withheld: int) -> str:
 
 
 def _lift(options: argparse.Namespace) -> None:
+    if options.scope:
+        _resubscribe(options.address, options.scope)
+        return
     with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
         schema.require(connection)
         if not suppressions.lift(connection, options.address):
@@ -98,3 +110,14 @@ def _lift(options: argparse.Namespace) -> None:
         "What was suppressed meanwhile stays so: see python -m notify messages list --status suppressed --address "
         f"{options.address}, then python -m notify messages resend ID. Events that made no mail are not made up for."
     )
+
+
+def _resubscribe(address: str, scope: str) -> None:
+    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+        schema.require(connection)
+        if not unsubscriptions.remove(connection, address, scope):
+            raise ConfigurationError(
+                f"{address} has not unsubscribed from {scope!r}; see python -m notify suppressions list --address "
+                f"{address}."
+            )
+    print(f"{address} gets {scope} again.")

@@ -17,7 +17,7 @@ class Home(StrEnum):
 class Reason(StrEnum):
     """Why a notification makes no mail; the values stand in the database."""
 
-    NEVER = "never"  #: the person wants to hear nothing of this kind
+    NEVER = "never"  #: the person wants to hear nothing of this kind, or whoever reads the mail of an outside address
     BLOCKED = "blocked"  #: the process sends no mail of this kind
     OWN_ACTION = "own_action"  #: whoever does a thing is not told of it
     SUPPRESSED = "suppressed"  #: the address is on the suppression list

@@ -52,6 +52,11 @@ class Kind:
         """Whether nobody may choose to hear of it later, or not at all."""
         return not self.choices
 
+    @property
+    def refusable(self) -> bool:
+        """Whether a person may choose never to hear of it."""
+        return Frequency.NEVER in self.choices
+
     def wish(self, own: Preference | None, general: Preference | None) -> Wish:
         """What applies to a person who said this of the kind, and that of all kinds."""
         return wish(self.choices, self.default, own, general)

@@ -20,6 +20,7 @@ class Addressed:
     :param active: whether the person is still there
     :param reachable: whether there is an address
     :param suppressed: whether it is on the suppression list
+    :param unsubscribed: of one that is no person of ours: whether its readers want nothing of this kind any more
     :param acted: whether they did it themselves
     :param duplicate: whether another recipient of the event has the same address
     """
@@ -28,6 +29,7 @@ class Addressed:
     active: bool = True
     reachable: bool = True
     suppressed: bool = False
+    unsubscribed: bool = False
     acted: bool = False
     duplicate: bool = False
 
@@ -66,8 +68,10 @@ def route(
         reason = Reason.BLOCKED
     if reason is not None:
         return Route(Home.REFUSED, reason=reason)
-    if kind.mandatory or not recipient.known:
+    if kind.mandatory:
         return OUT_NOW
+    if not recipient.known:
+        return Route(Home.REFUSED, reason=Reason.NEVER) if recipient.unsubscribed else OUT_NOW
     start = now if wish.frequency is Frequency.IMMEDIATELY else moment
     due = due_at(wish, zone, start)
     if due is None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.erasure import ERASED, NOWHERE, Erased
 from notify.exceptions import ConfigurationError, TransitionError
-from notify.storage import attachments, suppressions
+from notify.storage import attachments, suppressions, unsubscriptions
 from notify.storage.models import metadata
 
 # --- Who it is -------------------------------------------------------------------------------------------------------
@@ -468,5 +468,9 @@ def traces_of_logins(connection: Connection, erased: Erased) -> None:
 
 
 def suppress_hashed(connection: Connection, erased: Erased) -> int:
-    """Keep the suppressions of the addresses under their hash: the person must not get mail again for being erased."""
-    return sum(suppressions.hide(connection, address) for address in erased.addresses)
+    """Keep the suppressions of the addresses under their hash: the person must not get mail again for being erased.
+
+    Likewise what they have unsubscribed from.
+    """
+    unsubscribed = sum(unsubscriptions.hide(connection, address) for address in erased.addresses)
+    return unsubscribed + sum(suppressions.hide(connection, address) for address in erased.addresses)

@@ -91,6 +91,13 @@ identity = Table(
         nullable=False,
         server_default=text("sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))"),
     ),
+    # Likewise what the links in mails are checked with.
+    Column(
+        "link_secret",
+        LargeBinary,
+        nullable=False,
+        server_default=text("sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))"),
+    ),
     CheckConstraint("one", name="one"),
 )
 
@@ -149,6 +156,18 @@ suppressions = Table(
     Column("source", Text, nullable=False, server_default="person"),
     _now("created_at"),
     _moment("expires_at"),
+    CheckConstraint("address = lower(address)", name="address"),
+)
+
+#: What the readers at an address want no more of: ``bulk-mail``, or, where they are no person of ours who has preferences,
+#: a kind of event. In lower case; never expires.
+unsubscriptions = Table(
+    "unsubscriptions",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("actor", Text, nullable=False),
+    _now("created_at"),
     CheckConstraint("address = lower(address)", name="address"),
 )
 

@@ -15,7 +15,7 @@ from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.outcome import Verdict
 from notify.domain.status import RESENDABLE, Status, may_become
 from notify.exceptions import NoSuchMessage, TransitionError
-from notify.storage import bulk, suppressions
+from notify.storage import bulk, suppressions, unsubscriptions
 from notify.storage.attachments import StoredFile
 from notify.storage.models import contents, message_attachments, messages, recipients
 
@@ -356,9 +356,11 @@ def _require_body(connection: Connection, number: int) -> None:
 
 def _require_wanted(connection: Connection, number: int, whom: sa.ColumnElement[bool]) -> None:
     """Make sure that nobody to whom a message would go is on the suppression list."""
-    addresses = connection.scalars(sa.select(recipients.c.address).where(recipients.c.message_id == number, whom))
+    query = sa.select(recipients.c.address).where(recipients.c.message_id == number, whom)
+    addresses = connection.scalars(query).all()
     unwanted = suppressions.among(connection, addresses)
     if not unwanted:
+        _require_subscribed(connection, number, addresses)
         return
     named = "; ".join(f"{address} ({reason})" for address, reason in sorted(unwanted.items())[:_NAMED])
     more = f"; and {len(unwanted) - _NAMED} more" if len(unwanted) > _NAMED else ""
@@ -366,6 +368,17 @@ def _require_wanted(connection: Connection, number: int, whom: sa.ColumnElement[
         f"Message {number} was not put in the queue: on the suppression list is {named}{more}. "
         f"If they want mail again, first: python -m notify suppressions lift {min(unwanted)}"
     )
+
+
+def _require_subscribed(connection: Connection, number: int, addresses: Iterable[str]) -> None:
+    """Make sure that bulk mail goes to nobody who wants none any more."""
+    if connection.scalar(sa.select(messages.c.priority).where(messages.c.id == number)) != Priority.BULK:
+        return
+    if gone := unsubscriptions.among(connection, addresses, unsubscriptions.BULK):
+        raise TransitionError(
+            f"Message {number} was not put in the queue: {min(gone)} has unsubscribed from bulk mail. If they want "
+            f"it again, first: python -m notify suppressions lift {min(gone)} --scope {unsubscriptions.BULK}"
+        )
 
 
 def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
