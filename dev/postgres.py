@@ -35,7 +35,8 @@ with warnings.catch_warnings():
 
 # The wheel trusts local sockets: whoever may open the socket is in. So only its owner may.
 SETTINGS = """
-# Settings of the local stack (dev/postgres.py).
+# Settings of the local stack (dev/postgres.py). The checks of notify know it by its name, as one for trying.
+cluster_name = 'notify-trial'
 unix_socket_permissions = 0700
 max_connections = 100
 shared_buffers = 64MB

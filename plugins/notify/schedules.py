@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from notify import settings
-from notify.domain.schedule import Schedule, parse_schedule
+from notify.checks import ids
+from notify.domain.schedule import Schedule, moments, parse_schedule
 from notify.exceptions import ConfigurationError, InvalidSchedule
 
 if TYPE_CHECKING:
@@ -29,6 +31,15 @@ INVALID_SCHEDULE = "invalid-schedule"
 INVALID_SENDERS = "invalid-senders"
 
 TAG = "notify"
+
+#: The DAGs that come by themselves, in the order of a message's way: the Variable of each, and its default.
+SCHEDULED: Mapping[str, tuple[str, str]] = {
+    "Notifications": ("notify_schedule_notifications", "*/3 * * * *"),
+    "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
+    "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
+    "DeliveryReports": ("notify_schedule_delivery_reports", "*/10 * * * *"),
+    "Housekeeping": ("notify_schedule_housekeeping", "30 2 * * *"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +56,55 @@ class DagSettings:
     notes: str = ""
 
 
-def dag_settings(variable: str, default: str) -> DagSettings:
-    """Read a DAG's schedule.
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The schedule of a DAG that is in force, whatever stands in the Variables.
+
+    :param text: as an admin writes it
+    :param zone: of a cron expression
+    :param notes: what is wrong with a Variable, in sentences, Markdown; empty where all is well
+    """
+
+    text: str
+    schedule: Schedule
+    zone: str
+    notes: tuple[str, ...] = ()
+
+    def moments(self, after: datetime) -> Iterator[datetime]:
+        """When it comes, one moment after the other."""
+        return moments(self.schedule, ZoneInfo(self.zone), after)
+
+
+def in_force(variable: str, default: str) -> InForce:
+    """Read a schedule from its Variable; what cannot be used gives way to its default, and is told.
 
     :param variable: name of the Variable
     :param default: the schedule that applies where there is none, or none that can be used
     """
-    tags, notes = [TAG], []
+    notes = []
     zone = settings.variable("notify_timezone", settings.DEFAULT_TIMEZONE)
     if zone not in available_timezones():
-        tags.append(INVALID_SCHEDULE)
         notes.append(f"The Variable `notify_timezone` is `{zone}`, which is no time zone; UTC applies.")
         zone = settings.DEFAULT_TIMEZONE
     text = settings.variable(variable, default)
     try:
         schedule = parse_schedule(text)
     except InvalidSchedule as error:
-        log.warning("Variable %s: %s The default %s applies.", variable, error, default)
-        tags.append(INVALID_SCHEDULE)
+        log.warning("%s: Variable %s: %s The default %s applies.", ids.SCHEDULE, variable, error, default)
         notes.append(f"The Variable `{variable}` cannot be used: {_plain(error)} The default `{default}` applies.")
-        schedule = parse_schedule(default)
-    return DagSettings(_timetable(schedule, zone), tuple(dict.fromkeys(tags)), _warning(notes))
+        text, schedule = default, parse_schedule(default)
+    return InForce(text, schedule, zone, tuple(notes))
+
+
+def dag_settings(variable: str, default: str) -> DagSettings:
+    """Read a DAG's schedule, for its file.
+
+    :param variable: name of the Variable
+    :param default: the schedule that applies where there is none, or none that can be used
+    """
+    found = in_force(variable, default)
+    tags = (TAG, INVALID_SCHEDULE) if found.notes else (TAG,)
+    return DagSettings(timetable(found.schedule, found.zone), tags, _warning(found.notes))
 
 
 def known_senders() -> tuple[tuple[str, ...], str]:
@@ -76,11 +115,15 @@ def known_senders() -> tuple[tuple[str, ...], str]:
     try:
         return settings.senders(), ""
     except ConfigurationError as error:
-        log.warning("%s", error)
+        log.warning("%s: %s", ids.SENDERS, error)
         return settings.DEFAULT_SENDERS, _warning([f"{_plain(error)} Until then only `smtp_default` is served."])
 
 
-def _timetable(schedule: Schedule, zone: str) -> BaseTimetable:
+def timetable(schedule: Schedule, zone: str) -> BaseTimetable:
+    """What Airflow runs a DAG by.
+
+    :param zone: of a cron expression
+    """
     from airflow.sdk import CronTriggerTimetable, DeltaTriggerTimetable
 
     if schedule.every is not None:
@@ -95,5 +138,5 @@ def _plain(error: Exception) -> str:
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", str(error))
 
 
-def _warning(notes: list[str]) -> str:
+def _warning(notes: Iterable[str]) -> str:
     return "".join(f"\n\n**⚠** {note}" for note in notes)

@@ -109,7 +109,14 @@ def timezone() -> str:
 
     :raises ConfigurationError: it is no IANA name
     """
-    name = variable("notify_timezone", DEFAULT_TIMEZONE)
+    return known_timezone(variable("notify_timezone", DEFAULT_TIMEZONE))
+
+
+def known_timezone(name: str) -> str:
+    """A name for the Variable ``notify_timezone``, if it is one.
+
+    :raises ConfigurationError: it is no IANA name
+    """
     if name not in available_timezones():
         raise ConfigurationError(
             f"The Variable notify_timezone is {name!r}, which is no time zone. Write an IANA name, e.g. Europe/Warsaw."
@@ -269,12 +276,12 @@ def hand_over_settings() -> HandOverSettings:
         senders=senders(),
         templates=templates_root(),
         timezone=timezone(),
-        case_url=_case_url(),
-        attachment_sources=_attachment_sources(),
+        case_url=case_url(),
+        attachment_sources=attachment_sources(),
         attachment_store=variable("notify_attachment_store") or None,
         identity=cache(sender_identity),  # Reminders asks for each event, and Airflow each time over the network
         kinds=known,
-        blocked=_blocked(known),
+        blocked=blocked(known),
         calendars=variable("notify_calendars"),
         base_url=base_url(),
     )
@@ -314,7 +321,13 @@ def kinds() -> dict[str, Kind]:
     return read_kinds(variable("notify_kinds"))
 
 
-def _blocked(known: Mapping[str, Kind]) -> dict[str, frozenset[str]]:
+def blocked(known: Mapping[str, Kind] | None = None) -> dict[str, frozenset[str]]:
+    """Kinds that a process sends no mail about, by process.
+
+    :param known: the kinds there are, where the caller has them
+    :raises ConfigurationError: the Variable cannot be used
+    """
+    known = kinds() if known is None else known
     text = variable("notify_blocked")
     given = _json(text) if text else {}
     if not isinstance(given, dict) or not all(
@@ -347,8 +360,11 @@ def _duration(name: str, text: str, default: timedelta) -> timedelta:
         raise ConfigurationError(f"The Variable {name} cannot be used: {error} (Admin → Variables).") from None
 
 
-def _case_url() -> str:
-    """The pattern of a case's URL. What no reader can follow would break every mail that links its case."""
+def case_url() -> str:
+    """The pattern of a case's URL. What no reader can follow would break every mail that links its case.
+
+    :raises ConfigurationError: it is no URL
+    """
     text = variable("notify_case_url")
     if text and not _WEB_PAGE.fullmatch(text):
         raise ConfigurationError(
@@ -373,7 +389,11 @@ def base_url() -> str:
     return text.rstrip("/")
 
 
-def _attachment_sources() -> tuple[str, ...]:
+def attachment_sources() -> tuple[str, ...]:
+    """Prefixes of what attachments may be fetched from.
+
+    :raises ConfigurationError: the Variable is no JSON list of URI prefixes
+    """
     text = variable("notify_attachment_sources")
     prefixes = _json(text) if text else []
     if not isinstance(prefixes, list) or not all(isinstance(prefix, str) and "://" in prefix for prefix in prefixes):

@@ -22,6 +22,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from notify.domain.message import read_draft
 from notify.operators.send_message import FIELDS, SendMessageOperator
+from notify.schedules import SCHEDULED
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAGS = CHECKOUT / "dags"
@@ -82,6 +83,7 @@ def serialized(dag: DAG) -> SerializedDAG:
 def test_dag_ids() -> None:
     """Exactly the documented DAGs are there."""
     assert set(parse()) == {"SendMessage", *JOBS}
+    assert JOBS == SCHEDULED
 
 
 def test_notifications() -> None:

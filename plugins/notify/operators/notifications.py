@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from notify.checks import ids
+from notify.domain.clock import FAR_OFF, OFF, difference
 from notify.domain.drain import BUDGET
 from notify.domain.limit import HOURLY_LIMITS
 from notify.operators.run import RunOperator
@@ -15,7 +19,7 @@ from notify.operators.task import polite_interrupt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
 
     from notify.channels.base import Channel
     from notify.drain import DrainResult
@@ -53,7 +57,8 @@ class NotificationsOperator(RunOperator):
             result = self._drain(context)
         except NotifyError as error:
             # Airflow's log page keeps an exception's text apart; cause and remedy belong where people look first.
-            log.error("%s: nothing more is sent, its messages wait. %s", self.sender, error)  # noqa: TRY400
+            mark = f"{known}: " if (known := ids.of(error)) else ""
+            log.error("%s%s: nothing more is sent, its messages wait. %s", mark, self.sender, error)  # noqa: TRY400
             raise
         log.info("%s", result.summary)
         return asdict(result)
@@ -66,7 +71,7 @@ class NotificationsOperator(RunOperator):
 
         run = context["dag_run"]
         engine = engine_for(settings.database_url())
-        _warn_of_unserved(engine)
+        _tell_notices(engine)
         drainer = Drainer(
             engine=engine,
             channel=self._channel(engine),
@@ -101,30 +106,48 @@ class NotificationsOperator(RunOperator):
         if isinstance(limit, int) and not isinstance(limit, bool):
             return limit
         log.warning(
-            "This run's conf carries no limit for %s: the last one known applies, else 100 an hour. In a scheduled run "
-            "it means that the plugin's listener is not loaded in the scheduler; look at its log.",
+            "%s: This run's conf carries no limit for %s: the last one known applies, else 100 an hour. In a scheduled "
+            "run it means that the plugin's listener is not loaded in the scheduler; look at its log.",
+            ids.LISTENER,
             self.sender,
         )
         return None
 
 
-def _warn_of_unserved(engine: Engine) -> None:
+def _tell_notices(engine: Engine) -> None:
+    """Tell what a run can see at little cost; the view *Health* and ``python -m notify health`` look at more."""
+    from notify.storage import clocks, schema
+
+    with engine.connect() as connection:
+        schema.require(connection)
+        _warn_of_clock(clocks.ahead(connection, time.time))
+        _warn_of_unserved(connection)
+
+
+def _warn_of_clock(ahead: timedelta) -> None:
+    if abs(ahead) > OFF:
+        log.warning(
+            "%s: %s Let a time service (chrony, ntpd) set the clocks.",
+            ids.CLOCK_FAR_OFF if abs(ahead) > FAR_OFF else ids.CLOCK_OFF,
+            difference(socket.gethostname(), ahead),
+        )
+
+
+def _warn_of_unserved(connection: Connection) -> None:
     """Tell of messages whose sender is no longer in ``notify_senders``: no run would ever mention them."""
     from notify import settings
     from notify.exceptions import ConfigurationError
-    from notify.storage import schema, waiting
+    from notify.storage import waiting
 
     try:
         served = settings.senders()
     except ConfigurationError:  # the DAG is tagged with it, and serves its default
         return
-    with engine.connect() as connection:
-        schema.require(connection)
-        found = waiting.unserved(connection, served)
-    for sender, count in found.items():
+    for sender, count in waiting.unserved(connection, served).items():
         log.warning(
-            "%s messages wait for the sender %s, which no run serves: it is not in the Variable notify_senders. Put it "
-            "back until its queue is empty, or cancel them.",
+            "%s: %s messages wait for the sender %s, which no run serves: it is not in the Variable notify_senders. "
+            "Put it back until its queue is empty, or cancel them.",
+            ids.UNSERVED,
             count,
             sender,
         )
