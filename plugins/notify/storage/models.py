@@ -159,8 +159,8 @@ suppressions = Table(
     CheckConstraint("address = lower(address)", name="address"),
 )
 
-#: What the readers at an address want no more of: ``bulk-mail``, or, where they are no person of ours who has preferences,
-#: a kind of event. In lower case; never expires.
+#: What the readers at an address want no more of: ``bulk-mail``, or, where they are no person of ours, a kind of event.
+#: In lower case; never expires.
 unsubscriptions = Table(
     "unsubscriptions",
     metadata,
