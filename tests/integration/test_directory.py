@@ -88,13 +88,26 @@ def test_pages_have_all_people(company: Connection, wanted: directory.Wanted, li
     assert len(set(found)) == len(found)
 
 
-def test_exact_ones_stand_first(company: Connection) -> None:
+def test_whole_ones_stand_first(company: Connection) -> None:
     """Whose login or address is just what was looked for stands first, however far down the list they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk, "WINDOW", 5)
-        assert [one.login for one in directory.search(company, directory.Wanted("p99")).found] == ["p99"]
+        by_login = directory.search(company, directory.Wanted("p9")).found
         by_address = directory.search(company, directory.Wanted("P49@example.COM")).found
+    assert by_login[0].login == "p9"
+    assert len(by_login) > 1
     assert [one.login for one in by_address] == ["p98", "p99"]
+
+
+def test_who_begins_so_is_found_at_once(company: Connection) -> None:
+    """Logins and addresses that begin with what was looked for stand on the first page, however far down they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "WINDOW", 5)
+        logins = [one.login for one in directory.search(company, directory.Wanted("p29")).found]
+        active = directory.search(company, directory.Wanted("p149@", active=True)).found
+    assert logins[0] == "p29"
+    assert {f"p{number}" for number in range(290, 300)} <= set(logins)
+    assert [one.login for one in active] == ["p298", "p299"]
 
 
 def test_how_far_was_looked(company: Connection) -> None:
@@ -154,6 +167,14 @@ def test_pages_have_the_whole_list(
         where strpos(address, lower(:text)) > 0 and (cast(:source as text) is null or source = :source)
     """
     assert sorted(found) == sorted(unwanted.scalars(sa.text(query), {"text": text, "source": source}))
+
+
+def test_addresses_that_begin_so(unwanted: Connection) -> None:
+    """Addresses that begin with what was looked for stand on the first page, however far down they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "WINDOW", 5)
+        found = suppressions.search(unwanted, "Reader9").found
+    assert {one.address for one in found} >= {f"reader{number}@example.com" for number in (9, *range(90, 100))}
 
 
 def test_an_erased_address(unwanted: Connection) -> None:

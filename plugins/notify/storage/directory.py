@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from notify.storage.models import memberships, people
-from notify.storage.walk import walk
+from notify.storage.walk import FIRST, beginning, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """People, by login; whose login or address is just what was looked for stands first.
+    """People, by login; whose login or address begins with what was looked for stands first.
 
     :param next_after: where the next page begins, None at the end
     :param searched_to: the login up to which this page looked, where it may have missed some further on
@@ -59,16 +59,16 @@ def search(connection: Connection, wanted: Wanted, *, after: str | None = None, 
     :param limit: the most to return, beside those who stand first
     """
     query = _of(wanted)
-    exact: tuple[Entry, ...] = ()
+    first: tuple[Entry, ...] = ()
     if wanted.text:
-        exact = _exactly(connection, query, wanted.text)
-        query = query.where(_contains(wanted.text), people.c.login.not_in([one.login for one in exact]))
+        first = _beginning(connection, query, wanted.text)
+        query = query.where(_contains(wanted.text), people.c.login.not_in([one.login for one in first]))
     filtered = bool(wanted.text) or wanted.active is not None
     stretch = walk(
         connection, query, people.c.login, after=after, limit=limit, among=_among(wanted) if filtered else None
     )
     found = tuple(Entry(*row[: len(_COLUMNS)]) for row in stretch.rows)
-    return Page((*exact, *found) if after is None else found, stretch.next_after, stretch.searched_to)
+    return Page((*first, *found) if after is None else found, stretch.next_after, stretch.searched_to)
 
 
 def _of(wanted: Wanted) -> sa.Select[Any]:
@@ -85,10 +85,15 @@ def _among(wanted: Wanted) -> sa.Select[tuple[str]]:
     return sa.select(memberships.c.login).where(memberships.c.group_name == wanted.group)
 
 
-def _exactly(connection: Connection, query: sa.Select[Any], text: str) -> tuple[Entry, ...]:
-    """Found by an index: an address has few people, and no login has an at sign."""
-    fits = sa.func.lower(people.c.email) == text.lower() if "@" in text else people.c.login == text
-    return tuple(Entry(*row) for row in connection.execute(query.where(fits).order_by(people.c.login).limit(50)))
+def _beginning(connection: Connection, query: sa.Select[Any], text: str) -> tuple[Entry, ...]:
+    """Those whom an index finds; of them, whom the text names whole stands at the front."""
+    address = sa.func.lower(people.c.email)
+    logins = beginning(connection, people.c.login, text)
+    addresses = beginning(connection, address, text.lower())
+    fits = sa.or_(people.c.login.in_(logins), address.in_(addresses))
+    whole = sa.or_(people.c.login == text, address == text.lower())
+    ordered = query.where(fits).order_by(sa.func.coalesce(whole, sa.false()).desc(), people.c.login).limit(FIRST)
+    return tuple(Entry(*row) for row in connection.execute(ordered))
 
 
 def _contains(text: str) -> sa.ColumnElement[bool]:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.storage.models import suppressions
-from notify.storage.walk import walk
+from notify.storage.walk import beginning, walk
 
 # What lasts longer wins: a mailbox that was full for a week must not bring back who asked to be left alone for good.
 _ADD = sa.text("""
@@ -174,7 +174,7 @@ def newest(connection: Connection, limit: int, *, source: Source | None = None) 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Addresses on the list, in their order; the one that was looked for stands first.
+    """Addresses on the list, in their order; those that begin with what was looked for stand first.
 
     :param next_after: where the next page begins, None at the end
     :param searched_to: the address up to which this page looked, where it may have missed some further on
@@ -198,8 +198,9 @@ def search(
     query = _all() if source is None else _all().where(suppressions.c.source == source.value)
     first: list[Suppression] = []
     if text:
-        among_these = sa.any_(sa.literal(list(keys([text])), ARRAY(sa.Text)))
-        first = [_suppression(row) for row in connection.execute(query.where(address == among_these).order_by(address))]
+        wanted = sa.literal([*keys([text]), *beginning(connection, address, text.lower())], ARRAY(sa.Text))
+        ordered = query.where(address == sa.any_(wanted)).order_by(address)
+        first = [_suppression(row) for row in connection.execute(ordered)]
         known = [one.address for one in first]
         query = query.where(address.contains(text.lower(), autoescape=True), address.not_in(known))
     filtered = bool(text) or source is not None

@@ -16,6 +16,10 @@ from sqlalchemy.engine import Connection
 #: The most rows that one page looks at, where no index serves what is looked for.
 WINDOW = 50_000
 
+#: The most keys that are found by their beginning, and how many an index is asked for to find them.
+FIRST = 50
+_NEXT = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -66,3 +70,14 @@ def _last(connection: Connection, among: sa.Select[tuple[str]], after: str | Non
         window = window.where(key > after)
     found: str | None = connection.scalar(window)
     return found
+
+
+def beginning(connection: Connection, key: sa.ColumnElement[str], text: str) -> list[str]:
+    """Keys that begin with a text, at once: those behind it in the index, as far as they stand there in one piece.
+
+    That depends on the collation. What is not found here is no further away than anything else.
+
+    :param key: what an index is ordered by
+    """
+    query = sa.select(key).where(key >= text).order_by(key).limit(_NEXT)
+    return [found for found in connection.scalars(query) if found.startswith(text)][:FIRST]
