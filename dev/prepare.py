@@ -4,7 +4,8 @@ Run inside Airflow's environment, as ``python -m dev.prepare``: one process, whe
 would take a start of several seconds each. It reads a request (JSON) from stdin and prints what it did.
 
 What exists is left as it is, with one exception: where a connection still points at the very host and port
-that an earlier run gave it, and that part of the stack has moved, its host and port follow.
+that an earlier run gave it, and that part of the stack has moved, its host and port follow. So does a Variable that
+still has the value which an earlier run gave it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def prepare(request: Mapping[str, Any]) -> list[str]:
     with create_session() as session:
         done = _connections(session, request["connections"], Path(request["record"]))
         done += _pools(session, request["pools"])
-        done += _variables(session, request["variables"])
+        done += _variables(session, request["variables"], Path(request["record"]))
     return done
 
 
@@ -83,15 +84,24 @@ def _pools(session: Session, wanted: list[dict[str, Any]]) -> list[str]:
     return [f"pool {fields['pool']} created: {fields['slots']} slots" for fields in missing]
 
 
-def _variables(session: Session, wanted: Mapping[str, str]) -> list[str]:
+def _variables(session: Session, wanted: Mapping[str, str], record: Path) -> list[str]:
     from airflow.models import Variable
     from sqlalchemy import select
 
-    existing = set(session.scalars(select(Variable.key)))
-    missing = [key for key in wanted if key not in existing]
-    for key in missing:
-        Variable.set(key, wanted[key], session=session)
-    return [f"variable {key} created" for key in missing]
+    made = json.loads(record.read_text()) if record.exists() else {}
+    existing = {variable.key: variable.get_val() for variable in session.scalars(select(Variable))}
+    done = []
+    for key, value in wanted.items():
+        if key not in existing:
+            done.append(f"variable {key} created")
+        elif existing[key] == made.get(f"variable {key}") != value:
+            done.append(f"variable {key} moved along: {value}")
+        else:
+            continue
+        Variable.set(key, value, session=session)
+        made[f"variable {key}"] = value
+    record.write_text(json.dumps(made))
+    return done
 
 
 if __name__ == "__main__":

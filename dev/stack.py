@@ -52,7 +52,8 @@ class Stack:
     :param dags_folder: the DAGs that Airflow runs
     :param more_dags: further folders of DAGs, each by a name
     :param expect_dags: the DAGs that must be there before the stack counts as started
-    :param variables: Airflow Variables to create before Airflow starts, where they are missing
+    :param variables: Airflow Variables to create before Airflow starts, where they are missing; beside
+        ``notify_base_url``, without which mails have no links
     :param report: called with a line at each step
     """
 
@@ -74,11 +75,11 @@ class Stack:
         self.dags_folder = dags_folder.absolute()
         self.more_dags = dict(more_dags or {})
         self.expect_dags = tuple(expect_dags)
-        self.initial_variables = dict(variables or {})
         self.report = report
         self.postgres = Postgres(self.home / "postgres")
         self.catcher = Catcher(self.home / "mail", mail_port)
         self.client = AirflowClient(f"http://localhost:{port}", self.home / PASSWORDS)
+        self.initial_variables = {"notify_base_url": self.client.url, **(variables or {})}
         self.airflow = Standalone(self.home, self.client, self._own / "airflow.json")
         self._env: dict[str, str] = {}
         self._started = ExitStack()
