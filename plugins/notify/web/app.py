@@ -16,7 +16,7 @@ from notify.exceptions import NotifyError
 from notify.web import problems
 from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
-from notify.web.pages import messages, overview
+from notify.web.pages import messages, overview, public
 from notify.web.pages.layout import page
 
 STATIC = Path(__file__).parent / "static"
@@ -26,12 +26,13 @@ API = "/api/v1"
 
 
 def create_app() -> FastAPI:
-    """Make the app; every route of it asks for a right."""
+    """Make the app; every route of it asks for a right, but for those of :mod:`notify.web.pages.public`."""
     app = FastAPI(title="Notify", version=notify.__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, tell=_tell, larger=frozenset())
     app.add_middleware(SecurityHeaders)
     app.include_router(overview.router)
     app.include_router(messages.router)
+    app.include_router(public.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (NotifyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _tell)
@@ -40,7 +41,9 @@ def create_app() -> FastAPI:
 
 
 def _tell(request: Request, error: Exception) -> Response:
-    """Answer with an error: to programs as a document, to people as a page."""
+    """Answer with an error: to programs as a document, to people as a page, to readers of mails as one of theirs."""
+    if public.is_public(request):
+        return public.trouble(request, error)
     problem = problems.problem_of(error)
     headers = getattr(error, "headers", None)  # of HTTP errors, as WWW-Authenticate and Allow
     if request.scope["path"].removeprefix(request.scope["root_path"]).startswith(API):

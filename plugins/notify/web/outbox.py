@@ -56,8 +56,15 @@ def changing(user: BaseUser, by: str) -> Iterator[Connection]:
 
     :param by: by what door: ``page`` or ``API``
     """
+    with changing_as(f"{user.get_name()} ({by})") as connection:
+        yield connection
+
+
+@contextmanager
+def changing_as(actor: str) -> Iterator[Connection]:
+    """The same for whoever is no user of Airflow."""
     engine = engine_for(settings.database_url())
-    with _told(), transaction(engine, actor=f"{user.get_name()} ({by})") as connection:
+    with _told(), transaction(engine, actor=actor) as connection:
         connection.exec_driver_sql(_PATIENCE)
         schema.require(connection)
         yield connection
