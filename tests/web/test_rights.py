@@ -23,11 +23,11 @@ RIGHTS = {
 }
 
 
-#: What stands in the places of a route's path here; "1" in all others.
-PLACES = {"action": "hold"}
-
 #: What needs no login, for its address is the credential. Who adds to these lets everybody in.
 PUBLIC = {(method, f"/notify/{page}/{{token}}") for method in ("GET", "POST") for page in ("my", "unsubscribe")}
+
+#: What stands in the places of a route's path here; "1" in all others.
+PLACES = {"action": "hold"}
 
 
 def routes() -> Iterator[tuple[str, str, Right | None]]:
@@ -46,16 +46,23 @@ def _rights(dependant: Dependant) -> Iterator[Right | None]:
         yield from _rights(one)
 
 
-ROUTES = sorted(routes(), key=str)
-
-
 def _is_public(dependant: Dependant) -> bool:
     return any(getattr(one.call, "public", False) or _is_public(one) for one in dependant.dependencies)
+
+
+ROUTES = sorted(routes(), key=str)
 
 
 def test_there_are_routes() -> None:
     """The app tells its routes, so the tests below look at something."""
     assert ("GET", "/notify/messages", Right.READ_REGISTER) in ROUTES
+
+
+def test_what_is_public() -> None:
+    """No route is public but the two that readers of mails need, and these ask for no right beside."""
+    found = [route for route in create_app().routes if isinstance(route, APIRoute) and _is_public(route.dependant)]
+    assert {(method, f"/notify{route.path}") for route in found for method in route.methods} == PUBLIC
+    assert not [right for route in found for right in _rights(route.dependant) if right]
 
 
 @pytest.mark.parametrize(("method", "path", "right"), ROUTES)
@@ -68,13 +75,6 @@ def test_every_route_asks_for_one_right(method: str, path: str, right: Right | N
 def test_nobody_without_a_login(logged_in: As, method: str, path: str, right: Right) -> None:
     """Who is not logged in, or not any more, sees nothing and is told where to log in."""
     for cookie in (None, "nonsense"):
-def test_what_is_public() -> None:
-    """No route is public but the two that readers of mails need, and these ask for no right beside."""
-    found = [route for route in create_app().routes if isinstance(route, APIRoute) and _is_public(route.dependant)]
-    assert {(method, f"/notify{route.path}") for route in found for method in route.methods} == PUBLIC
-    assert not [right for route in found for right in _rights(route.dependant) if right]
-
-
         client = logged_in(None)
         if cookie:
             client.cookies.set("_token", cookie)
