@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from notify.bouncing import BounceResult
+from notify.checks.running import CHECKS
 from notify.cli import parser
 from notify.domain.blame import BY_DETAIL, BY_SUBJECT, HARD_EXPIRY, SOFT_BOUNCES, SOFT_EXPIRY, SOFT_WINDOW, Blame
 from notify.domain.bounce import Sort
@@ -211,6 +212,15 @@ def test_the_built_in_kinds_are_those_there_are() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1]) if line.startswith("| `") else ():
             told = line.split("|")[3]
             assert [one for one in Frequency if one.value in told] == list(BUILT_IN[name].choices)
+
+
+def test_the_checks_are_those_there_are() -> None:
+    """docs/health.md tells of each check what it means and what to do, in the words of the check itself."""
+    page = (CHECKOUT / "docs" / "health.md").read_text()
+    rows = [
+        tuple(cell.strip(" `") for cell in line.split("|")[1:-1]) for line in page.splitlines() if "| `notify." in line
+    ]
+    assert rows == sorted((check.id, check.title, check.meaning, check.remedy) for check in CHECKS)
 
 
 def test_variables_are_those_that_are_read() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 
 import pytest
 from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.utils.db import initdb
+from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
 
+from notify.checks.running import LOOKOUT
 from notify.web.mount import MountedApp
+from tests.metadata import clear
 from tests.web_client import As
 
 
@@ -25,7 +30,7 @@ def airflow() -> Iterator[FastAPI]:
     manager.init()
     app = FastAPI()
     app.state.auth_manager = manager
-    app.mount("/notify", MountedApp())
+    app.mount("/notify", MountedApp(looks_around=False))  # beside the tests it would only be in their way
     yield app
     purge_cached_app()
 
@@ -42,7 +47,18 @@ def outbox(database: URL, monkeypatch: pytest.MonkeyPatch) -> URL:
     }
     monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
     monkeypatch.setattr("notify.settings.senders", lambda: ("smtp_default",))
+    monkeypatch.setattr(LOOKOUT, "_until", math.inf)  # or pages would look around by the way
     return database
+
+
+@pytest.fixture
+def metadata(airflow: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Airflow's own database; what a test puts there is taken away again."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # as Airflow's API server says of itself
+    with create_session(scoped=False) as session:
+        clear(session)
+        yield session
+        clear(session)
 
 
 @pytest.fixture
@@ -57,3 +73,18 @@ def logged_in(airflow: FastAPI, outbox: URL) -> As:
         return client
 
     return browser
+
+
+@pytest.fixture
+def program(logged_in: As, metadata: Session) -> As:
+    """A program that logs in with a token of somebody with this role."""
+
+    def client(role: str | None) -> TestClient:
+        found = logged_in(role)
+        if role is not None:
+            token = found.cookies["_token"]
+            found.cookies.clear()
+            found.headers["Authorization"] = f"Bearer {token}"
+        return found
+
+    return client

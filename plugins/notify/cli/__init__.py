@@ -13,7 +13,20 @@ from notify.exceptions import NotifyError
 
 def parser() -> argparse.ArgumentParser:
     """All commands, with their help."""
-    from notify.cli import check, db, deadlines, explain, messages, people, person, preferences, senders, suppressions
+    from notify.cli import (
+        check,
+        db,
+        deadlines,
+        explain,
+        health,
+        messages,
+        people,
+        permissions,
+        person,
+        preferences,
+        senders,
+        suppressions,
+    )
 
     root = argparse.ArgumentParser(
         prog="python -m notify",
@@ -21,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
         "(in Airflow, or as AIRFLOW_CONN_NOTIFY_DB).",
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (db, people, person, preferences, suppressions, messages, senders, deadlines, explain, check):
+    messaging = (people, person, preferences, suppressions, messages, senders, deadlines)
+    for module in (db, *messaging, explain, check, health, permissions):
         module.add_commands(commands)
     return root
 

@@ -16,7 +16,7 @@ from notify.exceptions import NotifyError
 from notify.web import problems
 from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
-from notify.web.pages import messages, overview, public
+from notify.web.pages import health, messages, overview, public, settings
 from notify.web.pages.layout import page
 
 STATIC = Path(__file__).parent / "static"
@@ -33,6 +33,8 @@ def create_app() -> FastAPI:
     app.include_router(overview.router)
     app.include_router(messages.router)
     app.include_router(public.router)
+    app.include_router(settings.router)
+    app.include_router(health.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (NotifyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _tell)

@@ -5,6 +5,7 @@ Airflow imports plugins in every process, the scheduler among them; those need n
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,19 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class MountedApp:
-    """An ASGI app that is made at its first request."""
+log = logging.getLogger(__name__)
 
-    def __init__(self) -> None:
+
+class MountedApp:
+    """An ASGI app that is made at its first request.
+
+    :param looks_around: whether it then looks at what may keep mail from flowing, and writes that into the log
+    """
+
+    def __init__(self, *, looks_around: bool = True) -> None:
         self._app: ASGIApp | None = None
         self._making = threading.Lock()
+        self._looks_around = looks_around
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -29,4 +37,15 @@ class MountedApp:
                 from notify.web.app import create_app
 
                 self._app = create_app()
+                if self._looks_around:  # nobody waits for it
+                    threading.Thread(target=_tell_what_is_found, name="notify checks", daemon=True).start()
             return self._app
+
+
+def _tell_what_is_found() -> None:
+    from notify.checks.running import LOOKOUT
+
+    try:
+        LOOKOUT.tell()
+    except Exception:  # a request must not suffer from it
+        log.exception("The checks at the start could not be made")

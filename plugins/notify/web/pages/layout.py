@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from notify.checks.running import LOOKOUT
 from notify.web import forgery
 from notify.web.rights import Right
 
@@ -21,6 +22,8 @@ from notify.web.rights import Right
 MENU = (
     ("", "Overview", Right.READ_SETTINGS),
     ("messages", "Messages", Right.READ_REGISTER),
+    ("settings", "Settings", Right.READ_SETTINGS),
+    ("health", "Health", Right.READ_SETTINGS),
 )
 
 
@@ -33,8 +36,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "lasting": lasting, "query": urlencode}
-    environment.globals |= {"Right": Right}
+    environment.filters |= {"moment": moment, "brief": brief, "lasting": lasting, "query": urlencode}
+    environment.globals |= {"Right": Right, "health": LOOKOUT.counts}
     return environment
 
 
@@ -73,6 +76,12 @@ def moment(at: datetime | None) -> Markup | str:
         return "–"
     utc = at.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def brief(at: datetime) -> Markup:
+    """The same to the minute; in the browser, without the day where that is today."""
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}" data-brief>{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M} UTC")
 
 
 def lasting(time: timedelta) -> str:
