@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 from notify.composing import Letter, compose
 from notify.domain.address import Address
 from notify.domain.digest import Entry, arrange
-from notify.domain.home import Home
+from notify.domain.home import Home, Reason
 from notify.domain.kind import DIGEST, Kind
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency
@@ -39,6 +39,7 @@ from notify.storage.deferred import Batch, PutAside
 from notify.storage.engine import transaction
 from notify.storage.events import Arrival
 from notify.storage.outbox import NewMessage, Origin
+from notify.storage.register import StoredText
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,48 @@ class Merger:
         :raises MergeFailed: something is wrong with somebody's record or digest; everybody else has theirs
         """
         return _Run(self).run()
+
+
+#: Notifications of a person that a preview looks at.
+LOOKED_AT = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The mail that a person would get if what is due next for them were moved now.
+
+    :param at: when it is due
+    :param count: how many notifications it is about
+    :param digest: whether it is a digest; a single notification is moved as it is
+    :param mail: what it says, None where there would be none
+    :param reasons: why notifications would make no mail, with how many each
+    """
+
+    at: datetime
+    count: int
+    digest: bool
+    mail: StoredText | None
+    reasons: Mapping[Reason, int]
+
+
+def preview(connection: Connection, settings: HandOverSettings, login: str) -> Preview | None:
+    """What a person would get next; nothing is stored, and nothing locked.
+
+    :returns: None where nothing is put aside for them
+    :raises TemplateError: the digest cannot be made
+    """
+    items = deferred.look(connection, login, most=LOOKED_AT)
+    if not items:
+        return None
+    at = max(items[0].due_at, outbox.now(connection))
+    due = sorted((one for one in items if one.due_at <= at), key=lambda one: (one.occurred_at, one.notification_id))
+    moves = _Moves(_Run(Merger(connection.engine, settings)), connection, due, as_of=at)
+    moves.decide()
+    reasons = Counter(one.reason for one in moves.arrivals if one.reason)
+    move = next(iter(moves.moves), None)
+    if move is None:
+        return Preview(at, 0, False, None, reasons)
+    return Preview(at, len(move.items), move.digest is not None, moves.text(move), reasons)
 
 
 class _Run:
@@ -242,13 +285,19 @@ class _Move:
 
 
 class _Moves:
-    """What becomes of a batch of people's notifications."""
+    """What becomes of a batch of people's notifications.
 
-    def __init__(self, run: _Run, connection: Connection, items: Sequence[PutAside]) -> None:
+    :param as_of: only look what would become of them at that moment; None: it is now, and they are ours
+    """
+
+    def __init__(
+        self, run: _Run, connection: Connection, items: Sequence[PutAside], as_of: datetime | None = None
+    ) -> None:
         self.run = run
         self.connection = connection
         self.items = items
-        self.now = outbox.now(connection)
+        self.now = as_of or outbox.now(connection)
+        self.ours = as_of is None
         self.moves: list[_Move] = []
         self.told: set[tuple[int, str]] = set()
         self.arrivals: list[Arrival] = []
@@ -263,7 +312,7 @@ class _Moves:
         self.wanted = preferences.find(self.connection, logins)
         addresses = (person.email.lower() for person in self.people.values() if person.email)
         self.unwanted = suppressions.among(self.connection, list(addresses))
-        self.duplicates = events.told(self.connection, self._addressed())
+        self.duplicates = events.told(self.connection, self._addressed(), lock=self.ours)
         for login, items in groupby(self.items, key=lambda item: item.login):
             self._decide(self.people[login], list(items))
 
@@ -318,6 +367,8 @@ class _Moves:
             if len(items) > 1:
                 self._digest(move)
         except TemplateError as error:
+            if not self.ours:
+                raise
             self.run.failed(person.login, error)
             return False
         self.moves.append(move)
@@ -375,6 +426,11 @@ class _Moves:
         kinds = {item.kind for item in move.items} & self.run.settings.kinds.keys()
         refusable = any(self.run.settings.kinds[name].refusable for name in kinds)
         return self.run.settings.unsubscribe_link if refusable else None
+
+    def text(self, move: _Move) -> StoredText:
+        """What a mail would say that is not stored."""
+        body = move.digest.content if move.digest else outbox.content(self.connection, move.items[0].content_id)
+        return StoredText(self._mail(move, {body: 0}).headers, body, mixed=False)
 
     def count(self, result: MergeResult, reasons: Counter[str]) -> None:
         """Add up what was committed."""

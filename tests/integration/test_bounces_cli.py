@@ -145,3 +145,14 @@ def test_what_arrived_is_not_sent_again(room: Postroom, refuse: Command) -> None
     room.bounce(message, said=[(ANNA, "2.1.5", "smtp; 250 2.1.5 OK")], action="delivered")
     room.run()
     assert "hand over a new message" in refuse("messages", "resend", str(message.id))
+
+
+def test_a_doubt_is_settled(room: Postroom, notify: Command, refuse: Command) -> None:
+    """A person says that an uncertain message arrived; of any other message that cannot be said."""
+    number = str(room.queue(ANNA))
+    assert "only uncertain can become delivered" in refuse("messages", "arrived", number)
+    room.do("update notify.messages set status = 'sending', guarantee = 'at_most_once'")
+    room.do("update notify.messages set status = 'uncertain'")
+    assert f"If it did: python -m notify messages arrived {number}" in refuse("messages", "hold", number)
+    assert notify("messages", "arrived", number) == f"Message {number} is delivered.\n"
+    assert room.read(int(number)).status is Status.DELIVERED

@@ -41,6 +41,7 @@ ACTIONS: dict[str, Action] = {
         Status.UNDELIVERED,
     ),
     "resend": (outbox.resend, RESENDABLE, Status.QUEUED),
+    "arrived": (outbox.arrived, frozenset({Status.UNCERTAIN}), Status.DELIVERED),
 }
 
 #: Recipients and fields in; the message's number out.
@@ -110,6 +111,45 @@ def test_unknown_message(connection: Connection, name: str) -> None:
     """A message that is not in the register is told apart from one in the wrong state."""
     with pytest.raises(TransitionError, match="There is no message 4711"):
         ACTIONS[name][0](connection, 4711)
+
+
+@pytest.mark.parametrize("hindrance", ["none", "no body", "suppressed"])
+@pytest.mark.parametrize("action", outbox.Action)
+def test_obstacles(connection: Connection, queue: Queue, action: outbox.Action, hindrance: str) -> None:
+    """Whether something can be done, and why not, can be asked before; it is what doing it would say."""
+    number = queue()
+    if hindrance == "suppressed":
+        suppressions.add(connection, ANNA, "unsubscribed", None)
+    for before in Status:
+        savepoint = connection.begin_nested()
+        put(connection, number, before)
+        if hindrance == "no body":
+            connection.execute(sa.text("update notify.messages set content_id = null"))
+        said = outbox.obstacle(connection, action, number)
+        assert register.read(connection, number).status is before
+        told = None
+        try:
+            outbox.act(connection, action, number)
+        except TransitionError as error:
+            told = str(error)
+        assert said == told
+        savepoint.rollback()
+    assert outbox.obstacle(connection, action, 4711) == "There is no message 4711 in the register."
+
+
+def test_it_arrived(connection: Connection, engine: Engine, queue: Queue) -> None:
+    """Who says that an uncertain message arrived is in its history; when it was sent is when it was first tried."""
+    number = queue()
+    put(connection, number, Status.UNCERTAIN)
+    connection.execute(sa.text("update notify.messages set sent_at = null, first_tried_at = '2026-03-02 12:00Z'"))
+    connection.commit()
+    with transaction(engine, actor="anna") as mine:
+        outbox.arrived(mine, number)
+    message = register.read(connection, number)
+    assert (message.status, message.sent_at) == (Status.DELIVERED, datetime(2026, 3, 2, 12, tzinfo=UTC))
+    [event] = message.events
+    assert (event.from_status, event.to_status, event.actor) == ("uncertain", "delivered", "anna")
+    assert event.reason == "a person says that it arrived"
 
 
 def test_history(connection: Connection, engine: Engine, queue: Queue) -> None:

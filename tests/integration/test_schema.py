@@ -71,7 +71,7 @@ def test_migrations_equal_models(connection: Connection) -> None:
 
 def test_difference_would_be_seen(connection: Connection) -> None:
     """The comparison sees a column, a default and an index that are missing."""
-    connection.execute(sa.text("alter table notify.messages drop column case_id, alter column status drop default"))
+    connection.execute(sa.text("alter table notify.messages drop column reply_to, alter column status drop default"))
     connection.execute(sa.text("drop index notify.messages_due_idx"))
     assert len(differences(connection)) == 3
 

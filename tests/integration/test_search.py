@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from notify.domain.status import Status
 from notify.storage import search as searching
-from notify.storage.search import Page, Search, search
+from notify.storage.search import Page, Search, lines, search
+from tests.integration.test_plans import FILL as PAST
+from tests.integration.test_plans import Plans
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -111,3 +113,35 @@ def test_of_a_run(register: Connection) -> None:
     )
     assert all_of(register, Search(dag_id="Up", run_id="r1"), 2) == [3, 2, 1]
     assert all_of(register, Search(dag_id="Notifications", run_id="r2"), 2) == [10, 8]
+
+
+def test_what_an_index_finds(connection: Connection, engine: Engine) -> None:
+    """However long the register is, a case, an address and a state that few are in are found without looking around."""
+    with engine.begin() as filling:
+        filling.connection.driver_connection.execute(PAST)  # type: ignore[union-attr]  # several statements at once
+        filling.execute(sa.text("update notify.messages set case_id = 'C' || id % 1000 where id % 2 = 0"))
+        filling.execute(
+            sa.text("update notify.messages set status = 'held' where id % 10000 = 7 and status = 'queued'")
+        )
+        filling.execute(sa.text("update notify.recipients set address = 'b@example.com' where message_id % 5000 = 1"))
+        filling.execute(sa.text("analyze"))
+    plans = Plans(engine, connection)
+    with engine.connect() as asked, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "WINDOW", 100)
+        for wanted in (
+            Search(case_id="C4"),
+            Search(address="B@example.com"),
+            Search(statuses=frozenset({Status.HELD})),
+        ):
+            page = search(asked, wanted)
+            assert page.found
+            assert page.searched_to is None
+    assert any("messages_case_id_idx" in plan for plan in plans.found.values())
+    slow = plans.reads(["messages", "recipients"])
+    assert not slow, "\n\n".join(f"{text}:\n{plan}" for text, plan in slow.items())
+
+
+def test_lines(register: Connection) -> None:
+    """Certain messages are found by their numbers, newest first; those that there are not are left out."""
+    assert [one.id for one in lines(register, [7, 4711, 9])] == [9, 7]
+    assert lines(register, []) == []

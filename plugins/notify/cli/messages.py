@@ -26,6 +26,7 @@ ACTIONS: dict[str, tuple[str, Callable[[Connection, int], None], str]] = {
         outbox.resend,
         "in the queue again",
     ),
+    "arrived": ("say that an uncertain message arrived, after all", outbox.arrived, "delivered"),
 }
 
 #: One of several that is refused takes the others along.

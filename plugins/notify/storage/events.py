@@ -195,20 +195,22 @@ _TOLD = sa.text("""
 """)
 
 
-def told(connection: Connection, waiting: Iterable[tuple[int, int, str]]) -> set[int]:
+def told(connection: Connection, waiting: Iterable[tuple[int, int, str]], *, lock: bool = True) -> set[int]:
     """Which notifications are of an event that their address was told of already.
 
     Two people may have one address by now, and had two when the event was published. Until the transaction ends,
     nobody else finds this out for the same addresses: of two runs that have one of these people each, one waits.
 
     :param waiting: of each, its number, that of its event, and the address that it would go to by now
+    :param lock: False: only to look; others may find it out as well
     :returns: their numbers
     """
     given = list(waiting)
     if not given:
         return set()
     ids, numbers, addresses = (list(column) for column in zip(*given, strict=True))
-    connection.execute(_LOCK_ADDRESSES, {"addresses": sorted({address.lower() for _, _, address in given})})
+    if lock:
+        connection.execute(_LOCK_ADDRESSES, {"addresses": sorted({address.lower() for _, _, address in given})})
     return set(connection.scalars(_TOLD, {"ids": ids, "events": numbers, "addresses": addresses}))
 
 

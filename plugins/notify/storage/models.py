@@ -303,6 +303,8 @@ messages = Table(
         "origin_run_id",
         postgresql_where=text("origin_dag_id is not null"),
     ),
+    # Costs only what has a case: an entry at hand-over, and one at each change of state.
+    Index("messages_case_id_idx", "case_id", "id", postgresql_where=text("case_id is not null")),
     Index("messages_content_id_idx", "content_id"),
 )
 

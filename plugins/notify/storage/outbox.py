@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 
 import sqlalchemy as sa
@@ -204,6 +205,12 @@ def add_contents(connection: Connection, bodies: Iterable[bytes]) -> dict[bytes,
     return dict(zip(different, ids, strict=True))
 
 
+def content(connection: Connection, number: int) -> bytes:
+    """A MIME body that is stored."""
+    body: bytes = connection.execute(sa.select(contents.c.body).where(contents.c.id == number)).scalar_one()
+    return body
+
+
 _MESSAGE = (
     *("id", "content_id", "idempotency_index", "idempotency_key"),
     *("origin_dag_id", "origin_run_id", "origin_task_id", "origin_map_index"),
@@ -274,6 +281,8 @@ _INSTEAD: dict[Status, str] = {
     Status.HELD: "To have it sent, release it first: python -m notify messages release {number}",
     Status.DELIVERED: "It has arrived. To send it once more, hand over a new message.",
     **dict.fromkeys(RESENDABLE - {Status.HELD}, "To have it sent again: python -m notify messages resend {number}"),
+    Status.UNCERTAIN: "Nobody knows whether it arrived. If it did: python -m notify messages arrived {number}; "
+    "if not: python -m notify messages resend {number}",
 }
 
 
@@ -285,17 +294,24 @@ def move(connection: Connection, number: int, before: frozenset[Status], after: 
     :raises TransitionError: there is no such message, or it is in none of these states
     """
     status = _expect(connection, number, before, after)
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == number, messages.c.status == status.value)
-        .values(status=after.value, status_reason=reason)
-    )
+    _put(connection, number, status, after, reason)
     return status
 
 
-def _expect(connection: Connection, number: int, before: frozenset[Status], after: Status) -> Status:
+def _put(connection: Connection, number: int, before: Status, after: Status, reason: str) -> None:
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == number, messages.c.status == before.value)
+        .values(status=after.value, status_reason=reason)
+    )
+
+
+def _expect(
+    connection: Connection, number: int, before: frozenset[Status], after: Status, *, lock: bool = True
+) -> Status:
     """Lock a message that is in one of the expected states; the state it is in."""
-    status = connection.scalar(sa.select(messages.c.status).where(messages.c.id == number).with_for_update())
+    query = sa.select(messages.c.status).where(messages.c.id == number)
+    status = connection.scalar(query.with_for_update() if lock else query)
     if status is None:
         raise NoSuchMessage(f"There is no message {number} in the register.")
     if Status(status) not in before or not may_become(Status(status), after):
@@ -309,7 +325,7 @@ def _expect(connection: Connection, number: int, before: frozenset[Status], afte
 
 def hold(connection: Connection, number: int, reason: str = "held by a person") -> None:
     """Keep a queued message from being sent, until it is released."""
-    move(connection, number, frozenset({Status.QUEUED}), Status.HELD, reason)
+    _step(connection, Action.HOLD, number, reason)
 
 
 def release(connection: Connection, number: int, reason: str = "released by a person") -> None:
@@ -317,14 +333,18 @@ def release(connection: Connection, number: int, reason: str = "released by a pe
 
     :raises TransitionError: it is not held, or it would go to somebody who is on the suppression list by now
     """
-    _expect(connection, number, frozenset({Status.HELD}), Status.QUEUED)
-    _require_wanted(connection, number, recipients.c.outcome.not_in(("accepted", "permanent")))
-    move(connection, number, frozenset({Status.HELD}), Status.QUEUED, reason)
+    _step(connection, Action.RELEASE, number, reason)
 
 
 def cancel(connection: Connection, number: int, reason: str = "cancelled by a person") -> None:
     """Take a queued or held message back; it stays in the register and can be sent again."""
-    move(connection, number, frozenset({Status.QUEUED, Status.HELD}), Status.CANCELLED, reason)
+    _step(connection, Action.CANCEL, number, reason)
+
+
+def arrived(connection: Connection, number: int, reason: str = "a person says that it arrived") -> None:
+    """Settle the doubt about a message of which nobody knew whether it was sent: it was, and it arrived."""
+    _expect(connection, number, *_WAYS[Action.ARRIVED])
+    receipt(connection, number, delivered=True, reason=reason)
 
 
 def suppress(connection: Connection, number: int, reason: str) -> None:
@@ -345,9 +365,96 @@ def receipt(connection: Connection, number: int, *, delivered: bool, reason: str
     move(connection, number, frozenset(one for one in Status if may_become(one, after)), after, reason)
 
 
+def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
+    """Send a message again, as a new attempt of the same message with the same Message-ID.
+
+    It goes to those whom it has not reached; where it has reached everybody, to everybody.
+
+    :raises TransitionError: its state does not allow it, its body is no longer kept, or it would go to somebody who is
+        on the suppression list
+    """
+    _step(connection, Action.RESEND, number, reason)
+    mine, whom = recipients.c.message_id == number, _whom_again(connection, number)
+    connection.execute(
+        sa.update(recipients).where(mine, whom).values(outcome="pending", code=None, response=None, settled_at=None)
+    )
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == number)
+        .values(not_before=sa.func.now(), expires_at=None, refusals=0, first_tried_at=None)
+    )
+
+
+class Action(StrEnum):
+    """What a person may do to a message; each is a function here."""
+
+    RESEND = "resend"  #: send it again
+    HOLD = "hold"  #: keep it from being sent
+    RELEASE = "release"  #: let it go on
+    CANCEL = "cancel"  #: take it back
+    ARRIVED = "arrived"  #: say that it arrived, where nobody knew
+
+
+#: From which states, and to which one.
+_WAYS: dict[Action, tuple[frozenset[Status], Status]] = {
+    Action.RESEND: (RESENDABLE, Status.QUEUED),
+    Action.HOLD: (frozenset({Status.QUEUED}), Status.HELD),
+    Action.RELEASE: (frozenset({Status.HELD}), Status.QUEUED),
+    Action.CANCEL: (frozenset({Status.QUEUED, Status.HELD}), Status.CANCELLED),
+    Action.ARRIVED: (frozenset({Status.UNCERTAIN}), Status.DELIVERED),
+}
+
+
+def act(connection: Connection, action: Action, number: int) -> None:
+    """Do something to a message, for a person.
+
+    :raises TransitionError: it cannot be done, see :func:`obstacle`
+    """
+    does: dict[Action, Callable[[Connection, int], None]] = {
+        Action.RESEND: resend,
+        Action.HOLD: hold,
+        Action.RELEASE: release,
+        Action.CANCEL: cancel,
+        Action.ARRIVED: arrived,
+    }
+    does[action](connection, number)
+
+
+def obstacle(connection: Connection, action: Action, number: int) -> str | None:
+    """Why something cannot be done to a message, None where it can; nothing is changed, and nothing locked."""
+    try:
+        _expect(connection, number, *_WAYS[action], lock=False)
+        _check(connection, action, number)
+    except TransitionError as error:
+        return str(error)
+    return None
+
+
+def _step(connection: Connection, action: Action, number: int, reason: str) -> None:
+    """Lock a message, see that nothing speaks against an action, and put it into its new state."""
+    status = _expect(connection, number, *_WAYS[action])
+    _check(connection, action, number)
+    _put(connection, number, status, _WAYS[action][1], reason)
+
+
+def _check(connection: Connection, action: Action, number: int) -> None:
+    """What must be, beside the state."""
+    if action is Action.RESEND:
+        _require_body(connection, number)
+        _require_wanted(connection, number, _whom_again(connection, number))
+    elif action is Action.RELEASE:
+        _require_wanted(connection, number, recipients.c.outcome.not_in(("accepted", "permanent")))
+
+
+def _whom_again(connection: Connection, number: int) -> sa.ColumnElement[bool]:
+    """To whom a message goes that is sent again: those whom it has not reached, or else everybody."""
+    missed = recipients.c.outcome != "accepted"
+    query = sa.select(sa.literal(1)).where(recipients.c.message_id == number, missed).exists()
+    return missed if connection.scalar(sa.select(query)) else sa.true()
+
+
 def _require_body(connection: Connection, number: int) -> None:
-    query = sa.select(messages.c.content_id.is_(None)).where(messages.c.id == number).with_for_update()
-    if connection.scalar(query):
+    if connection.scalar(sa.select(messages.c.content_id.is_(None)).where(messages.c.id == number)):
         raise TransitionError(
             f"Message {number} has no body any more: Housekeeping has removed it after the time in notify_keep_bodies, "
             "or a person was erased. It cannot be sent again; hand over a new message instead."
@@ -379,29 +486,3 @@ def _require_subscribed(connection: Connection, number: int, addresses: Iterable
             f"Message {number} was not put in the queue: {min(gone)} has unsubscribed from bulk mail. If they want "
             f"it again, first: python -m notify suppressions lift {min(gone)} --scope {unsubscriptions.BULK}"
         )
-
-
-def resend(connection: Connection, number: int, reason: str = "put back by a person") -> None:
-    """Send a message again, as a new attempt of the same message with the same Message-ID.
-
-    It goes to those whom it has not reached; where it has reached everybody, to everybody.
-
-    :raises TransitionError: its state does not allow it, its body is no longer kept, or it would go to somebody who is
-        on the suppression list
-    """
-    _expect(connection, number, RESENDABLE, Status.QUEUED)
-    _require_body(connection, number)
-    mine = recipients.c.message_id == number
-    missed = sa.select(sa.literal(1)).where(mine, recipients.c.outcome != "accepted").exists()
-    everybody = not connection.scalar(sa.select(missed))
-    whom = sa.true() if everybody else recipients.c.outcome != "accepted"
-    _require_wanted(connection, number, whom)
-    move(connection, number, RESENDABLE, Status.QUEUED, reason)
-    connection.execute(
-        sa.update(recipients).where(mine, whom).values(outcome="pending", code=None, response=None, settled_at=None)
-    )
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == number)
-        .values(not_before=sa.func.now(), expires_at=None, refusals=0, first_tried_at=None)
-    )

@@ -8,7 +8,7 @@ from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,10 +109,16 @@ def search(connection: Connection, wanted: Search, *, before: int | None = None,
     return Page(found, floor, connection.scalar(sa.select(messages.c.created_at).where(messages.c.id == floor)))
 
 
+def lines(connection: Connection, numbers: Collection[int]) -> list[Found]:
+    """Certain messages as a page has them, newest first; without those that there are not."""
+    query = sa.select(*(messages.c[name] for name in _COLUMNS)).where(messages.c.id.in_(numbers))
+    return list(_found(connection, connection.execute(query.order_by(messages.c.id.desc())).all()))
+
+
 def _indexed(wanted: Search) -> bool:
     """Whether an index serves a filter, so that no message is looked at in vain."""
     statuses = wanted.statuses
-    return bool(wanted.address or wanted.run_id or (statuses and statuses <= INDEXED))
+    return bool(wanted.address or wanted.run_id or wanted.case_id or (statuses and statuses <= INDEXED))
 
 
 def _floor(connection: Connection, top: int | None, bottom: int | None) -> int | None:
@@ -124,22 +130,28 @@ def _floor(connection: Connection, top: int | None, bottom: int | None) -> int |
     return None if floor is None or (bottom is not None and floor <= bottom) else floor
 
 
+# By halving: from the oldest and the newest number on, each time the message in the middle is looked at.
+_NUMBER_AT = sa.text("""
+    with recursive halved (low, high, first) as (
+        select (select id from notify.messages order by id limit 1),
+               (select id from notify.messages order by id desc limit 1), cast(null as bigint)
+        union all
+        select case when found.late then h.low else found.id + 1 end,
+               case when found.late then (h.low + h.high) / 2 - 1 else h.high end,
+               case when found.late then found.id else h.first end
+        from halved h cross join lateral (
+            select m.id, m.created_at >= :moment as late from notify.messages m
+            where m.id >= (h.low + h.high) / 2 order by m.id limit 1) found
+        where h.low <= h.high
+    )
+    select first from halved where low > high
+""")
+
+
 def _number_at(connection: Connection, moment: datetime) -> int | None:
-    """The first number of a message that was handed over at this moment or later, by halving; None where none was."""
-    low = connection.scalar(sa.select(messages.c.id).order_by(messages.c.id).limit(1))
-    high = connection.scalar(sa.select(messages.c.id).order_by(messages.c.id.desc()).limit(1))
-    if low is None or high is None:
-        return None
-    first: int | None = None
-    while low <= high:
-        middle = (low + high) // 2
-        nearest = sa.select(messages.c.id, messages.c.created_at).where(messages.c.id >= middle)
-        row = connection.execute(nearest.order_by(messages.c.id).limit(1)).one()
-        if row.created_at >= moment:
-            first, high = row.id, middle - 1
-        else:
-            low = row.id + 1
-    return first
+    """The first number of a message that was handed over at this moment or later; None where none was."""
+    number: int | None = connection.scalar(_NUMBER_AT, {"moment": moment})
+    return number
 
 
 _COLUMNS = (
