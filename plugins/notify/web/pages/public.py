@@ -25,6 +25,7 @@ from notify.exceptions import InvalidPreference
 from notify.storage.engine import set_actor
 from notify.storage.unsubscriptions import BULK
 from notify.unsubscribing import TIMES, Changes, Kinds, Reader
+from notify.web import audit
 from notify.web.outbox import changing_as, reading
 from notify.web.pages.layout import page
 from notify.web.problems import NotFound, TooLarge, UnusableQuery, problem_of
@@ -91,7 +92,8 @@ def save(request: Request, token: str, form: Form) -> Response:
     """Change it."""
     try:
         with _opened(changing_as("by link"), token, Purpose.SETTINGS) as (connection, reader):
-            _save(connection, reader, form, settings.kinds())
+            if _save(connection, reader, form, settings.kinds()):
+                audit.record(reader.actor, "change_settings", message=reader.message.id)
     except InvalidPreference as error:
         with _opened(reading(), token, Purpose.SETTINGS) as (_, reader):
             return _settings_page(request, reader, settings.kinds(), form=form, faults=error)
@@ -219,9 +221,12 @@ def unsubscribe(request: Request, token: str, form: Form) -> Response:
         scopes = unsubscribing.offered(connection, reader, kinds)
         former = _former(reader, _chosen(form, scopes)) if stop else _given(form, scopes)
         if stop:
-            unsubscribing.unsubscribe(connection, reader, former, kinds)
+            changed = unsubscribing.unsubscribe(connection, reader, former, kinds)
         else:
-            unsubscribing.resubscribe(connection, reader, former, kinds)
+            changed = unsubscribing.resubscribe(connection, reader, former, kinds)
+        if changed:
+            what = "unsubscribe" if stop else "resubscribe"
+            audit.record(reader.actor, what, message=reader.message.id, scopes=list(former))
     if not former:  # nothing of it may be stopped, or nothing was ticked
         return _asking(request, reader, scopes, status=200 if scopes else 409)
     words, title = _words(reader), "unsubscribe.done_title" if stop else "unsubscribe.again_title"
