@@ -119,7 +119,9 @@ def _quoted(piece: bytes) -> bytes:
 
 
 def _encoded(data: bytes) -> bytes:
-    return _TOO_LONG.sub(rb"\1=\r\n\2\r", binascii.b2a_qp(data, istext=True))
+    quoted = binascii.b2a_qp(data, istext=True)
+    fits = max(map(len, quoted.split(CRLF))) <= _QUOTED_LINE
+    return quoted if fits else _TOO_LONG.sub(rb"\1=\r\n\2\r", quoted)
 
 
 def _left_open(quoted: bytes) -> bytes:
