@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import sqlalchemy as sa
+from fastapi.testclient import TestClient
 from sqlalchemy.engine import Connection
 
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
-from notify.storage import register
+from notify.storage import outbox, register
+from notify.storage.outbox import Action
 from tests.web_client import As
 
 HOSTILE = (
@@ -67,6 +69,15 @@ def test_all_pages(logged_in: As, queue: Queue) -> None:
         older = re.search(r'rel="next" href="([^"]+)"', page)
         path = older[1].replace("&amp;", "&") if older else ""
     assert seen == sorted(numbers, reverse=True)
+
+
+def test_how_many_filters(logged_in: As, queue: Queue) -> None:
+    """A phone folds the filters; how many are set can be seen nevertheless, and what a link set is none of them."""
+    queue(case_id="C1")
+    client = logged_in("viewer")
+    assert '<summary class="button">Filters</summary>' in client.get("/notify/messages?dag_id=D&run_id=r").text
+    found = client.get("/notify/messages", params={"case": "C1", "status": "queued", "kind": "", "before": "9"}).text
+    assert '<summary class="button">Filters (2 set)</summary>' in found
 
 
 @pytest.mark.parametrize(
@@ -144,6 +155,153 @@ def test_all_or_none(logged_in: As, connection: Connection, queue: Queue) -> Non
     assert answer.status_code == 409
     assert f"Message {other} is cancelled" in answer.text
     assert status(connection, one) == "queued"
+
+
+# --- Several at once -------------------------------------------------------------------------------------------------
+
+
+def confirm(client: TestClient, action: str, *numbers: int, back: str = "") -> str:
+    """The page that asks before something is done to several messages."""
+    answer = client.get("/notify/messages/confirm", params={"action": action, "id": numbers, "back": back})
+    assert answer.status_code == 200
+    return str(answer.text)
+
+
+def offered(page: str) -> str:
+    """The messages with which a page offers to go on, as its form has them."""
+    found = re.search(r'type="hidden" name="numbers" value="([^"]*)"', page)
+    return found[1] if found else ""
+
+
+def test_selecting(logged_in: As, queue: Queue) -> None:
+    """Who may change messages can tick them; who may not sees no boxes and no buttons for it."""
+    numbers = queue(), queue()
+    page = logged_in("user").get("/notify/messages").text
+    boxes = re.findall(r'<input type="checkbox" name="id" value="(\d+)" aria-label="Select message \1">', page)
+    assert [int(box) for box in boxes] == [numbers[1][0], numbers[0][0]]
+    assert re.findall(r'name="action" value="(\w+)"', page) == [action.value for action in Action]
+    page = logged_in("viewer").get("/notify/messages").text
+    assert "checkbox" not in page
+    assert 'name="action"' not in page
+
+
+def test_confirming_and_doing(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """Several are held at once, behind a page that says how many, what happens, and with which it cannot be done."""
+    [one], [other], [gone] = queue(subject="The first"), queue(subject="The second"), queue(subject="The third")
+    client = logged_in("user")
+    token = csrf(client.get(f"/notify/messages/{gone}").text)
+    client.post("/notify/messages/cancel", data={"id": gone, "csrf_token": token})
+    page = confirm(client, "hold", one, other, gone, 4711, back="kind=send_message&before=9&done=hold&count=3")
+    assert "Possible with 2" in page
+    assert "Not possible with 2" in page
+    assert f"Message {gone} is cancelled; only queued can become held" in page
+    assert "There is no message 4711" in page
+    assert "It is not sent until somebody releases it." in page
+    assert "Yes, hold 2 messages" in page
+    assert offered(page) == f"{one} {other}"
+    assert status(connection, one) == "queued"
+    [back] = re.findall(r'name="back" value="([^"]*)"', page)
+    answer = client.post(
+        "/notify/messages/hold", data={"numbers": offered(page), "csrf_token": csrf(page), "back": back}
+    )
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/notify/messages?kind=send_message&done=hold&count=2"
+    assert {status(connection, one), status(connection, other)} == {"held"}
+    page = client.get(answer.headers["location"]).text
+    assert "2 messages are held." in page
+    assert "done=" not in page
+    assert "the_user (page)" in client.get(f"/notify/messages/{one}").text
+
+
+def test_moved_in_between(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """Where one of them was moved after the question, none is held, it is named, and the others are offered again."""
+    [one], [other] = queue(), queue()
+    client = logged_in("user")
+    page = confirm(client, "hold", one, other)
+    outbox.cancel(connection, other)
+    connection.commit()
+    answer = client.post("/notify/messages/hold", data={"numbers": offered(page), "csrf_token": csrf(page)})
+    assert answer.status_code == 409
+    assert "Nothing was changed: with 1 of them it cannot be done." in answer.text
+    assert f"Message {other} is cancelled" in answer.text
+    assert offered(answer.text) == str(one)
+    assert status(connection, one) == "queued"
+    client.post("/notify/messages/hold", data={"numbers": offered(answer.text), "csrf_token": csrf(answer.text)})
+    assert status(connection, one) == "held"
+
+
+def test_with_none_it_is_possible(logged_in: As, queue: Queue) -> None:
+    """Where it can be done with none of them, there is nothing to say yes to."""
+    [one] = queue()
+    page = confirm(logged_in("user"), "arrived", one)
+    assert "Possible with none" in page
+    assert "<form" not in page
+
+
+def test_asking_waits_for_nobody(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """The question locks nothing, and waits for nobody who has."""
+    [one] = queue()
+    connection.execute(sa.text("select from notify.messages where id = :id for update"), {"id": one})
+    assert offered(confirm(logged_in("user"), "resend", one)) == ""
+    assert offered(confirm(logged_in("user"), "cancel", one)) == str(one)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [([], "No message is selected"), (range(1, 1002), "At most 1000 messages at once"), ([0], "id"), ([2**63], "id")],
+    ids=["none", "too many", "zero", "too large"],
+)
+def test_what_is_no_selection(logged_in: As, numbers: Sequence[int], says: str) -> None:
+    """Nothing, too much, and what is no number of a message is refused in words."""
+    answer = logged_in("user").get("/notify/messages/confirm", params={"action": "hold", "id": list(numbers)})
+    assert answer.status_code == 422
+    assert says in answer.text
+
+
+@pytest.mark.parametrize("numbers", ["x", "1,2", "0", f"{2**63}", "1 -2"])
+def test_what_are_no_numbers(logged_in: As, queue: Queue, numbers: str) -> None:
+    """What a form says that are no numbers of messages is refused in words."""
+    [one] = queue()
+    client = logged_in("user")
+    token = csrf(client.get(f"/notify/messages/{one}").text)
+    answer = client.post("/notify/messages/hold", data={"numbers": numbers, "csrf_token": token})
+    assert answer.status_code == 422
+    assert "no numbers of messages" in answer.text
+
+
+def test_a_thousand(logged_in: As, connection: Connection, queue: Queue) -> None:
+    """A thousand messages are held at once."""
+    numbers = queue(recipient=[f"reader{number}@example.com" for number in range(1000)])
+    client = logged_in("user")
+    page = confirm(client, "hold", *numbers)
+    assert "Yes, hold 1,000 messages" in page
+    answer = client.post("/notify/messages/hold", data={"numbers": offered(page), "csrf_token": csrf(page)})
+    assert answer.status_code == 303
+    held = sa.text("select count(*) from notify.messages where status = 'held'")
+    assert connection.scalar(held) == 1000
+
+
+# --- Uncertain -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("action", "button"), [("arrived", "It arrived"), ("resend", "Send again")])
+def test_uncertain(logged_in: As, connection: Connection, queue: Queue, action: str, button: str) -> None:
+    """Of a message of which nobody knows, a person says that it arrived, or has it sent again; the history has it."""
+    [number] = queue(guarantee="at_most_once")
+    connection.execute(sa.text("set local session_replication_role = replica"))
+    connection.execute(sa.text("update notify.messages set status = 'uncertain', first_tried_at = now()"))
+    connection.commit()
+    client = logged_in("user")
+    page = client.get(f"/notify/messages/{number}").text
+    assert "Nobody knows whether it arrived" in page
+    assert f'<summary class="button">{button}</summary>' in page
+    answer = client.post(f"/notify/messages/{action}", data={"id": number, "csrf_token": csrf(page)})
+    assert answer.status_code == 303
+    assert status(connection, number) == {"arrived": "delivered", "resend": "queued"}[action]
+    assert "the_user (page)" in client.get(f"/notify/messages/{number}").text
+
+
+# --- Who is asked ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "of another user"])

@@ -24,6 +24,7 @@ ACTIONS: dict[str, tuple[Callable[[Connection, int], None], frozenset[Status]]] 
     "hold": (outbox.hold, frozenset({Status.QUEUED})),
     "release": (outbox.release, frozenset({Status.HELD})),
     "cancel": (outbox.cancel, frozenset({Status.QUEUED, Status.HELD})),
+    "arrived": (outbox.arrived, frozenset({Status.UNCERTAIN})),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from airflow.api_fastapi.app import get_cookie_path
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -22,6 +22,7 @@ from notify.web.rights import Right
 MENU = (
     ("", "Overview", Right.READ_SETTINGS),
     ("messages", "Messages", Right.READ_REGISTER),
+    ("put-aside", "Put aside", Right.READ_PEOPLE),
     ("settings", "Settings", Right.READ_SETTINGS),
     ("health", "Health", Right.READ_SETTINGS),
 )
@@ -37,21 +38,30 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": moment, "brief": brief, "lasting": lasting, "query": urlencode}
+    environment.filters["person"] = place_of
     environment.globals |= {"Right": Right, "health": LOOKOUT.counts}
     return environment
 
 
 def page(
-    request: Request, template: str, *, title: str, user: BaseUser | None = None, status: int = 200, **values: Any
+    request: Request,
+    template: str,
+    *,
+    title: str,
+    user: BaseUser | None = None,
+    status: int = 200,
+    under: str | None = None,
+    **values: Any,
 ) -> HTMLResponse:
     """Render a view.
 
     :param template: its file in ``templates``
     :param title: what it is called
     :param user: who looks at it
+    :param under: the view of the menu that it belongs to, where its own path does not say so
     """
     root = request.scope["root_path"]
-    here = request.scope["path"].removeprefix(root).strip("/")
+    here = under or request.scope["path"].removeprefix(root).strip("/")
     text = (
         _environment()
         .get_template(template)
@@ -82,6 +92,13 @@ def brief(at: datetime) -> Markup:
     """The same to the minute; in the browser, without the day where that is today."""
     utc = at.astimezone(UTC)
     return Markup('<time datetime="{}" data-brief>{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M} UTC")
+
+
+def place_of(login: str) -> str:
+    """The view of a person, below our root. A login may hold what a path cannot: browsers and proxies rewrite it."""
+    if {"", ".", ".."}.isdisjoint(login.split("/")) and "%" not in login:
+        return f"/people/{quote(login)}"
+    return f"/people?{urlencode({'login': login})}"
 
 
 def lasting(time: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""Overview: whether mail flows, and how much of the hour is used."""
+"""Overview: whether mail flows, how much of the hour is used, what became of the last day, and what runs next."""
 
 from __future__ import annotations
 
@@ -11,24 +11,58 @@ from fastapi.responses import HTMLResponse, Response
 
 from notify import settings
 from notify.exceptions import ConfigurationError
-from notify.storage import identity, senders
+from notify.storage import activity, forecast, identity, outbox, senders
+from notify.web import airflow
 from notify.web.outbox import reading
 from notify.web.pages.layout import page
+from notify.web.plot import OUTCOMES, plot
 from notify.web.rights import Right, requires
 from notify.witness import Witness
 
 router = APIRouter()
 
+#: What is not done while a DAG of ours does not come by itself.
+IDLE = {
+    "Notifications": "no message is sent",
+    "UserNotifications": "what is put aside stays there",
+    "Reminders": "nobody is told of deadlines",
+    "DeliveryReports": "nobody learns which mails came back",
+    "Housekeeping": "nothing old is removed",
+}
+
 
 @router.get("/", response_class=HTMLResponse)
 def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SETTINGS)]) -> Response:
-    """How each sender stands."""
+    """How each sender stands, the last day, and what runs next."""
     served, note = _served()
+    with airflow.metadata() as session:
+        dags = airflow.dag_states(session)
     with reading() as connection:
+        now = outbox.now(connection)
         copy = identity.doubt(connection, Witness().read())
         standings = senders.standings(connection, served)
+        empty = {
+            one.sender: forecast.of_sender(connection, one, airflow.runs_of(dags[0], now))
+            for one in standings
+            if one.sender in served
+        }
+        day = plot(activity.last_day(connection))
     return page(
-        request, "overview.html", title="Overview", user=user, standings=standings, served=served, copy=copy, note=note
+        request,
+        "overview.html",
+        title="Overview",
+        user=user,
+        standings=standings,
+        empty=empty,
+        served=served,
+        copy=copy,
+        note=note,
+        dags=dags,
+        idle=IDLE,
+        now=now,
+        zone=settings.variable("notify_timezone", settings.DEFAULT_TIMEZONE),
+        plot=day,
+        outcomes=OUTCOMES,
     )
 
 

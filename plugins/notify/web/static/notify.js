@@ -2,11 +2,19 @@
 "use strict";
 (() => {
   const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+  const today = new Date().toDateString();
+  const told = (time, at) => {
+    if ("hour" in time.dataset) return clock.format(at);
+    if ("brief" in time.dataset) return (at.toDateString() === today ? clock : minute).format(at);
+    return written.format(at);
+  };
   for (const time of document.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
     time.title = time.textContent; // in UTC
-    time.textContent = written.format(at);
+    time.textContent = told(time, at);
   }
   // Airflow frames this page without the right to lead its window away; so the window is asked to go itself.
   for (const link of document.querySelectorAll("a[data-airflow]")) {
@@ -17,6 +25,24 @@
       outside.href = link.href;
       outside.click();
     });
+  }
+  for (const form of document.querySelectorAll("form[data-selection]")) {
+    const boxes = [...form.querySelectorAll("input[type=checkbox][name]")];
+    const all = form.querySelector("[data-all]");
+    if (!all) continue;
+    const count = () => {
+      const size = boxes.filter((box) => box.checked).length;
+      form.querySelector("output").value = `${size} selected`;
+      for (const button of form.querySelectorAll("button")) button.disabled = !size;
+      all.checked = size === boxes.length;
+      all.indeterminate = size > 0 && size < boxes.length;
+    };
+    all.parentElement.hidden = false;
+    all.addEventListener("change", () => {
+      for (const box of boxes) box.checked = all.checked;
+    });
+    form.addEventListener("change", count);
+    addEventListener("pageshow", count); // also where the browser goes back to ticked boxes
   }
   for (const form of document.querySelectorAll("form[method=get]")) {
     form.addEventListener("submit", () => {
