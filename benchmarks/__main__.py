@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import claim, drain, email_operator, handover, merge, pages, post_office, publishing, raw
+from benchmarks import claim, drain, email_operator, handover, merge, pages, post_office, publishing, raw, register
 from benchmarks.bench import Bench
 from benchmarks.comparisons import compare
 from benchmarks.environments import NotToBeHad
@@ -29,6 +29,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     post_office.SUITE: post_office.measure,
     claim.SUITE: claim.measure,
     email_operator.SUITE: email_operator.measure,
+    register.SUITE: register.measure,
 }
 
 #: Where the figures go: those of a whole run are kept, all others are a trial.

@@ -6,7 +6,8 @@ drains of their own and lie in the past, the oldest first; their bodies are shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from psycopg import sql
@@ -24,9 +25,12 @@ SAMPLES = 1_000
 ROWS_OF_A_MESSAGE = 5
 
 #: Where the numbers of copies begin.
-_FIRST = 10_000_000
+FIRST = 10_000_000
 
-_TABLES = ("messages", "recipients", "attempts", "message_events")
+TABLES = ("messages", "recipients", "attempts", "message_events")
+
+#: The place of a copy among all of them, in SQL.
+PLACE = "(c.n * {samples} + s.place)"
 
 # One drain for each time that all samples are copied, two hours apart, the last of them a day ago.
 _DRAINS = """
@@ -74,33 +78,43 @@ def prepare(url: str, queued: int) -> None:
     fill(url, queued)
 
 
-def add(url: str, begin: int, end: int, all_of_them: int) -> None:
+def add(
+    url: str,
+    begin: int,
+    end: int,
+    all_of_them: int,
+    *,
+    tables: Sequence[str] = TABLES,
+    unlike: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Add copies.
 
     :param begin: so many messages are copied already
     :param end: so many shall be
     :param all_of_them: so many will be in the end; it decides how old they are
+    :param tables: whose rows are copied
+    :param unlike: columns of messages that are no copies, in SQL, see :data:`PLACE`
     """
-    numbers = {"first": _FIRST, "begin": begin // SAMPLES, "end": end // SAMPLES, "copies": all_of_them // SAMPLES}
+    numbers = {"first": FIRST, "begin": begin // SAMPLES, "end": end // SAMPLES, "copies": all_of_them // SAMPLES}
     with engine_for(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]  # it is psycopg's
         cursor.execute("set maintenance_work_mem = '512MB'")
         cursor.execute("set session_replication_role = replica")  # neither references nor triggers are looked at
         cursor.execute(_with(_DRAINS, numbers))
-        for table in _TABLES:
+        for table in tables:
             cursor.execute(_with(_FORGET_INDEXES, {"table": f"notify.{table}"}))
-            cursor.execute(_copy(cursor, table))
+            cursor.execute(_copy(cursor, table, unlike if table == "messages" else {}))
             cursor.execute(sql.SQL("reindex table {}").format(_name(table)))
         cursor.execute("drop table copies, sampled; reset all")
     vacuum(url)
 
 
-def _copy(cursor: Any, table: str) -> sql.Composed:
+def _copy(cursor: Any, table: str, unlike: Mapping[str, str]) -> sql.Composed:
     """The statement that copies a table's rows, with all columns that it has."""
     values: dict[str, sql.Composable] = {}
     for column, kind, identity in _columns(cursor, table):
-        if new := _NEW[table].get(column):
-            values[column] = _with(new, {"first": _FIRST, "samples": SAMPLES})
+        if new := (_NEW[table] | unlike).get(column):
+            values[column] = _with(new, {"first": FIRST, "samples": SAMPLES})
         elif kind == "timestamp with time zone":
             values[column] = sql.SQL(_MOVED).format(column=sql.Identifier(column))
         elif not identity:

@@ -166,6 +166,14 @@ def _claim(document: Document) -> str:
     return _table(("figure", "rows of history", "median, ms", "95 of 100 take no longer than, ms"), rows)
 
 
+def _register(document: Document) -> str:
+    rows = [
+        (f"`{name}`", f"{figure['messages']:,}", figure["median_ms"], figure["p95_ms"])
+        for name, figure in _figures(document, "register").items()
+    ]
+    return _table(("page", "messages in the register", "median, ms", "95 of 100 take no longer than, ms"), rows)
+
+
 def _memory(document: Document) -> str:
     figures = _figures(document, "claim")
     found = [figure for figure in figures.values() if "rss_peak_mb" in figure]
@@ -248,6 +256,7 @@ _BLOCKS: dict[str, Callable[[Document], str]] = {
     "handover": _handover,
     "claim": _claim,
     "memory": _memory,
+    "register": _register,
     "merge": _merge,
     "publishing": _publishing,
     "time_of_drain": _time_of_drain,
