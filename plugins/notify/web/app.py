@@ -16,7 +16,18 @@ from notify.exceptions import NotifyError
 from notify.web import problems
 from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
-from notify.web.pages import balance, health, messages, overview, public, put_aside, settings
+from notify.web.pages import (
+    deadlines,
+    explain,
+    health,
+    messages,
+    overview,
+    people,
+    public,
+    settings,
+    suppressions,
+    templates,
+)
 from notify.web.pages.layout import page
 
 STATIC = Path(__file__).parent / "static"
@@ -32,8 +43,11 @@ def create_app() -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(overview.router)
     app.include_router(messages.router)
-    app.include_router(put_aside.router)
-    app.include_router(balance.router)
+    app.include_router(people.router)
+    app.include_router(suppressions.router)
+    app.include_router(explain.router)
+    app.include_router(deadlines.router)
+    app.include_router(templates.router)
     app.include_router(public.router)
     app.include_router(settings.router)
     app.include_router(health.router)

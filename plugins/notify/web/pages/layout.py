@@ -22,7 +22,9 @@ from notify.web.rights import Right
 MENU = (
     ("", "Overview", Right.READ_SETTINGS),
     ("messages", "Messages", Right.READ_REGISTER),
-    ("put-aside", "Put aside", Right.READ_PEOPLE),
+    ("people", "People", Right.READ_PEOPLE),
+    ("deadlines", "Deadlines", Right.READ_REGISTER),
+    ("templates", "Templates", Right.READ_SETTINGS),
     ("settings", "Settings", Right.READ_SETTINGS),
     ("health", "Health", Right.READ_SETTINGS),
 )
