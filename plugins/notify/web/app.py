@@ -17,6 +17,7 @@ from notify.web import problems
 from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
 from notify.web.pages import (
+    balance,
     deadlines,
     explain,
     health,
@@ -24,6 +25,7 @@ from notify.web.pages import (
     overview,
     people,
     public,
+    put_aside,
     settings,
     suppressions,
     templates,
@@ -43,11 +45,13 @@ def create_app() -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(overview.router)
     app.include_router(messages.router)
+    app.include_router(put_aside.router)
     app.include_router(people.router)
     app.include_router(suppressions.router)
     app.include_router(explain.router)
     app.include_router(deadlines.router)
     app.include_router(templates.router)
+    app.include_router(balance.router)
     app.include_router(public.router)
     app.include_router(settings.router)
     app.include_router(health.router)
