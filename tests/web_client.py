@@ -11,3 +11,6 @@ ROLES = ("viewer", "user", "op", "admin")
 
 #: A role in, a browser out in which somebody with it has logged in; None: nobody has.
 As = Callable[[str | None], TestClient]
+
+#: Where the API is.
+API = "/notify/api/v1"

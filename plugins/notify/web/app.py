@@ -14,6 +14,9 @@ from starlette.staticfiles import StaticFiles
 import notify
 from notify.exceptions import NotifyError
 from notify.web import problems
+from notify.web.api import PREFIX, description
+from notify.web.api.router import LARGER
+from notify.web.api.router import router as api_router
 from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
 from notify.web.pages import (
@@ -34,15 +37,17 @@ from notify.web.pages.layout import page
 
 STATIC = Path(__file__).parent / "static"
 
-#: Below it answers are for programs.
-API = "/api/v1"
+#: Below these answers are for programs.
+_FOR_PROGRAMS = (PREFIX, description.PATH)
 
 
 def create_app() -> FastAPI:
     """Make the app; every route of it asks for a right, but for those of :mod:`notify.web.pages.public`."""
     app = FastAPI(title="Notify", version=notify.__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(BodyLimit, tell=_tell, larger=frozenset())
+    app.add_middleware(BodyLimit, tell=_tell, larger=LARGER)
     app.add_middleware(SecurityHeaders)
+    app.include_router(description.router)
+    app.include_router(api_router)
     app.include_router(overview.router)
     app.include_router(messages.router)
     app.include_router(put_aside.router)
@@ -68,7 +73,7 @@ def _tell(request: Request, error: Exception) -> Response:
         return public.trouble(request, error)
     problem = problems.problem_of(error)
     headers = getattr(error, "headers", None)  # of HTTP errors, as WWW-Authenticate and Allow
-    if request.scope["path"].removeprefix(request.scope["root_path"]).startswith(API):
+    if request.scope["path"].removeprefix(request.scope["root_path"]).startswith(_FOR_PROGRAMS):
         return JSONResponse(problem.document(), problem.status, headers, media_type=problems.MEDIA_TYPE)
     found = page(request, "problem.html", status=problem.status, title=problem.title, problem=problem)
     found.headers.update(headers or {})

@@ -1,0 +1,581 @@
+"""Messages: hand them over, look for them, and do what a person may do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.engine import Connection
+from starlette.responses import Response
+
+from notify import handover
+from notify.domain.message import Draft
+from notify.exceptions import Fault
+from notify.settings import hand_over_settings
+from notify.storage import bounces, outbox, register
+from notify.storage.outbox import Action
+from notify.storage.search import search
+from notify.web.api import paging
+from notify.web.api.answer import Answer, shown
+from notify.web.api.description import OF_BODY, problems, routes, schema_of, takes
+from notify.web.api.request import Change, changes, reads
+from notify.web.outbox import reading
+from notify.web.problems import InvalidRequest, NotFound
+from notify.web.register import MOST_AT_ONCE, Before, Number, Wanted, mail_of
+from notify.web.rights import Right
+
+#: Messages that may be handed over at once.
+MOST = 1000
+
+router = routes("/messages", "messages")
+
+#: As a message may look that is handed over.
+EXAMPLE = {
+    "recipient": ["anna@example.com", "finance"],
+    "subject": "The load has finished",
+    "message": "All invoices are in.",
+    "case_id": "INV-2041",
+    "idempotency_key": "load-2026-11-30",
+}
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+@shown(id=4711, message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>")
+class Stored(Answer):
+    """A message in the outbox.
+
+    :param id: its number in the register
+    :param message_id: its Message-ID
+    """
+
+    id: int
+    message_id: str
+
+
+@shown(messages=[Stored], duplicate=False, suppressed=0)
+class HandedOver(Answer):
+    """The answer to a hand-over.
+
+    :param messages: in the outbox now, one for each recipient or one to all; or there already under the same
+        `idempotency_key`
+    :param duplicate: whether they were there already
+    :param suppressed: how many of the recipients get nothing, because they are on the suppression list
+    """
+
+    messages: list[Stored]
+    duplicate: bool
+    suppressed: int
+
+
+@shown(handed_over=[HandedOver])
+class Batch(Answer):
+    """The answers to several hand-overs, in their order.
+
+    :param handed_over: the answer to each
+    """
+
+    handed_over: list[HandedOver]
+
+
+@shown(
+    id=4711,
+    status="sent",
+    status_reason=None,
+    sender="smtp_default",
+    kind="send_message",
+    priority="normal",
+    subject="[INV-2041] The load has finished",
+    case_id="INV-2041",
+    created_at="2026-11-30T08:00:00Z",
+    not_before="2026-11-30T08:00:00Z",
+    sent_at="2026-11-30T08:03:02Z",
+    address="anna@example.com",
+    recipients=1,
+)
+class Found(Answer):
+    """A message in a page.
+
+    :param id: its number in the register
+    :param status: its state
+    :param status_reason: why it is in it, where that is known
+    :param kind: `send_message`, `digest`, or that of an event
+    :param created_at: when it was handed over
+    :param not_before: when it may leave
+    :param address: of the first recipient
+    :param recipients: how many there are
+    """
+
+    id: int
+    status: str
+    status_reason: str | None
+    sender: str
+    kind: str
+    priority: str
+    subject: str
+    case_id: str | None
+    created_at: datetime
+    not_before: datetime
+    sent_at: datetime | None
+    address: str | None
+    recipients: int
+
+
+@shown(messages=[Found], next="/notify/api/v1/messages?status=sent&before=4711", searched_to=None)
+class Register(Answer):
+    """A page of the register, newest first.
+
+    :param next: address of the next page; null at the end
+    :param searched_to: how far back this page looked, where no index serves its filter and it may be followed by others
+    """
+
+    messages: list[Found]
+    next: str | None
+    searched_to: datetime | None
+
+
+@shown(role="to", address="anna@example.com", name="Anna", login="anna", outcome="accepted", code=250, response="OK")
+class Recipient(Answer):
+    """A recipient, and what came of them.
+
+    :param role: to, cc or bcc
+    :param login: the person's, where they are known
+    :param outcome: pending, accepted, temporary, permanent or in_doubt
+    :param code: the server's reply
+    :param response: in the server's words
+    """
+
+    role: str
+    address: str
+    name: str
+    login: str | None
+    outcome: str
+    code: int | None
+    response: str | None
+
+
+@shown(
+    number=1,
+    claimed_at="2026-11-30T08:03:00Z",
+    begun_at="2026-11-30T08:03:01Z",
+    ended_at="2026-11-30T08:03:02Z",
+    outcome="accepted",
+    code=250,
+    response="OK",
+)
+class Attempt(Answer):
+    """A try to send.
+
+    :param outcome: null while it is under way
+    """
+
+    number: int
+    claimed_at: datetime
+    begun_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+    code: int | None
+    response: str | None
+
+
+@shown(
+    at="2026-11-30T08:03:02Z",
+    from_status="sending",
+    to_status="sent",
+    attempt=1,
+    reason=None,
+    actor="Notifications/scheduled__2026-11-30T08:03:00+00:00",
+)
+class Moved(Answer):
+    """A change of state.
+
+    :param attempt: how many attempts there had been
+    :param actor: who did it
+    """
+
+    at: datetime
+    from_status: str
+    to_status: str
+    attempt: int
+    reason: str | None
+    actor: str | None
+
+
+@shown(
+    received_at="2026-11-30T08:10:00Z",
+    address="anna@example.com",
+    action="failed",
+    status="5.1.1",
+    blame="hard",
+    counts=True,
+    words="550 5.1.1 no such user",
+    reporter="mx.example.com",
+)
+class Report(Answer):
+    """What a delivery report said.
+
+    :param action: failed, delayed, delivered, relayed or expanded
+    :param status: its code, e.g. 5.1.1
+    :param blame: hard, soft or none
+    :param counts: whether it is held against the address
+    """
+
+    received_at: datetime
+    address: str
+    action: str
+    status: str
+    blame: str | None
+    counts: bool
+    words: str
+    reporter: str
+
+
+@shown(
+    id=4711,
+    message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
+    status="sent",
+    status_reason=None,
+    sender="smtp_default",
+    kind="send_message",
+    priority="normal",
+    guarantee="at_least_once",
+    subject="[INV-2041] The load has finished",
+    case_id="INV-2041",
+    origin_dag_id=None,
+    origin_run_id=None,
+    created_by="loader (API)",
+    created_at="2026-11-30T08:00:00Z",
+    not_before="2026-11-30T08:00:00Z",
+    expires_at=None,
+    sent_at="2026-11-30T08:03:02Z",
+    has_body=True,
+    recipients=[Recipient],
+    attempts=[Attempt],
+    history=[Moved],
+    reports=[],
+)
+class Message(Answer):
+    """A message with all that is known of it, its text aside.
+
+    :param id: its number in the register
+    :param message_id: its Message-ID
+    :param status: its state
+    :param status_reason: why it is in it, where that is known
+    :param origin_dag_id: the DAG whose task handed it over, if one did
+    :param origin_run_id: the run of that
+    :param created_by: who else handed it over, and by what door
+    :param created_at: when
+    :param not_before: when it may leave
+    :param has_body: whether its text is still kept
+    :param attempts: to send it
+    :param history: of its states
+    :param reports: that came back
+    """
+
+    id: int
+    message_id: str
+    status: str
+    status_reason: str | None
+    sender: str
+    kind: str
+    priority: str
+    guarantee: str
+    subject: str
+    case_id: str | None
+    origin_dag_id: str | None
+    origin_run_id: str | None
+    created_by: str | None
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    sent_at: datetime | None
+    has_body: bool
+    recipients: list[Recipient]
+    attempts: list[Attempt] = Field(validation_alias="tries")
+    history: list[Moved] = Field(validation_alias="events")
+    reports: list[Report] = Field(default_factory=list)
+
+
+@shown(name="Subject", value="[INV-2041] The load has finished")
+class Header(Answer):
+    """A line of a message's head."""
+
+    name: str
+    value: str
+
+
+@shown(
+    headers=[Header],
+    text="All invoices are in.\n",
+    html="<p>All invoices are in.</p>",
+    source="Subject: [INV-2041] The load has finished\r\n…",
+    cut=False,
+)
+class Content(Answer):
+    """What a message says.
+
+    :param headers: those that were written when it was handed over; From, Date and Reply-To are written when it leaves
+    :param source: as it is stored, without attachments
+    :param cut: whether the source is longer
+    """
+
+    headers: list[Header]
+    text: str | None
+    html: str | None
+    source: str
+    cut: bool
+
+
+@shown(id=4711, status="held")
+class State(Answer):
+    """A message, and its state."""
+
+    id: int
+    status: str
+
+
+@shown(messages=[State])
+class States(Answer):
+    """Messages, and their states."""
+
+    messages: list[State]
+
+
+# --- Hand-over -------------------------------------------------------------------------------------------------------
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=HandedOver,
+    summary="Hand a message over",
+    openapi_extra=takes(Draft, EXAMPLE),
+    responses=problems(*OF_BODY, 409),
+)
+def hand_over_message(change: Annotated[Change, changes(Right.HAND_OVER)]) -> Response:
+    """Put a message into the outbox; the next run of Notifications sends it.
+
+    The fields are those of SendMessage. What is wrong is told at once, all of it, and then nothing is stored.
+    """
+    fields, settings = change.fields(), hand_over_settings()
+    return change.once(
+        lambda connection: HandedOver.model_validate(handover.hand_over(connection, fields, settings)), 201
+    )
+
+
+_BATCH = {
+    "type": "object",
+    "required": ["messages"],
+    "additionalProperties": False,
+    "properties": {
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST,
+            "items": schema_of(Draft),
+            "description": "Each with the fields of a message",
+        }
+    },
+}
+
+
+@router.post(
+    "/batch",
+    status_code=201,
+    response_model=Batch,
+    summary=f"Hand up to {MOST:,} messages over",
+    openapi_extra=takes(_BATCH, {"messages": [EXAMPLE, EXAMPLE | {"recipient": "brian", "idempotency_key": "b"}]}),
+    responses=problems(*OF_BODY, 409),
+)
+def hand_over_messages(change: Annotated[Change, changes(Right.HAND_OVER)]) -> Response:
+    """Put several messages into the outbox: all of them, or, where one cannot be taken, none.
+
+    Each has its own fields. What is wrong names the message that it is wrong with, as in `messages[17].recipient`.
+    """
+    drafts, settings = _drafts(change.fields()), hand_over_settings()
+    return change.once(lambda connection: _batch(handover.hand_over_all(connection, drafts, settings)), 201)
+
+
+def _batch(answers: Sequence[handover.HandedOver]) -> Batch:
+    return Batch(handed_over=[HandedOver.model_validate(one) for one in answers])
+
+
+def _drafts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The messages of a batch, each with its fields.
+
+    :raises InvalidRequest: there are none, too many, or one is no object
+    """
+    faults = [Fault(name, "there is no such field") for name in fields if name != "messages"]
+    given = fields.get("messages")
+    if not isinstance(given, list) or not 0 < len(given) <= MOST:
+        faults.append(Fault("messages", f"must be a list of 1 to {MOST:,} messages"))
+        raise InvalidRequest(faults)
+    faults += [
+        Fault(f"messages[{position}]", "must be an object, {…}")
+        for position, one in enumerate(given)
+        if not isinstance(one, dict)
+    ]
+    if faults:
+        raise InvalidRequest(faults)
+    return given
+
+
+# --- The register ----------------------------------------------------------------------------------------------------
+
+
+@router.get("", response_model=Register, summary="Look for messages", dependencies=[reads(Right.READ_REGISTER)])
+def list_messages(
+    request: Request, wanted: Wanted, before: Before = None, limit: paging.Limit = paging.USUAL
+) -> dict[str, object]:
+    """The register, newest first, by any of the filters together.
+
+    A page has fewer messages than it may have, and yet a `next`, where no index serves its filter: follow it.
+    """
+    with reading() as connection:
+        found = search(connection, wanted, before=before, limit=limit)
+    following = None if found.next_before is None else paging.link(request, before=found.next_before)
+    return {"messages": found.found, "next": following, "searched_to": found.searched_to}
+
+
+@router.get(
+    "/{number}",
+    response_model=Message,
+    summary="Ask what became of a message",
+    dependencies=[reads(Right.READ_REGISTER)],
+    responses=problems(404),
+)
+def get_message(number: Number) -> Message:
+    """A message with its recipients, its attempts, its history, and what came back; without its text."""
+    with reading() as connection:
+        found = Message.model_validate(register.read(connection, number))
+        reports = [Report.model_validate(one) for one in bounces.of_message(connection, number)]
+    return found.model_copy(update={"reports": reports})
+
+
+@router.get(
+    "/{number}/content",
+    response_model=Content,
+    summary="Read a message",
+    dependencies=[reads(Right.READ_BODIES)],
+    responses=problems(404),
+)
+def get_content(number: Number) -> dict[str, object]:
+    """What a message says: its text, its HTML, its source."""
+    with reading() as connection:
+        register.read(connection, number)  # or there is no such message
+        mail = mail_of(connection, number)
+    if mail is None:
+        raise NotFound(
+            f"Message {number} has no text any more: Housekeeping has removed it after the time in notify_keep_bodies, "
+            "or a person was erased."
+        )
+    headers = [{"name": name, "value": value} for name, value in mail.headers]
+    return {"headers": headers, "text": mail.text, "html": mail.html, "source": mail.source, "cut": mail.cut}
+
+
+# --- Actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Does:
+    """What an action does, in words.
+
+    :param one: done to one message, as a title
+    :param many: done to several
+    :param more: what comes of it
+    """
+
+    one: str
+    many: str
+    more: str
+
+
+_DOES = {
+    Action.RESEND: _Does(
+        "Send a message again",
+        "Send messages again",
+        "As a new attempt of the same message, with the same Message-ID: to those whom it has not reached, or, where "
+        "it has reached everybody, to everybody once more.",
+    ),
+    Action.HOLD: _Does(
+        "Hold a message",
+        "Hold messages",
+        "It is not sent until somebody releases it. Only what is queued can be held.",
+    ),
+    Action.RELEASE: _Does(
+        "Release a message",
+        "Release messages",
+        "It goes back into the queue. Only what is held can be released.",
+    ),
+    Action.CANCEL: _Does(
+        "Cancel a message",
+        "Cancel messages",
+        "It is not sent. It stays in the register, and can be sent again.",
+    ),
+    Action.ARRIVED: _Does(
+        "Say that a message arrived",
+        "Say that messages arrived",
+        "Settles the doubt about one that is uncertain: somebody knows that it was sent, and arrived.",
+    ),
+}
+
+
+class _Numbers(BaseModel):
+    """The numbers of messages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    messages: list[Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]] = Field(
+        min_length=1, max_length=MOST_AT_ONCE
+    )
+
+
+def _act(connection: Connection, action: Action, numbers: list[int]) -> States:
+    """Do something to all of these messages, in an order that is the same for everybody."""
+    for number in sorted(set(numbers)):
+        outbox.act(connection, action, number)
+    found = register.statuses(connection, numbers)
+    return States(messages=[State(id=number, status=status) for number, status in found.items()])
+
+
+def _to_one(action: Action) -> Callable[..., Response]:
+    def act(number: Number, change: Annotated[Change, changes(Right.CHANGE_MESSAGES)]) -> Response:
+        return change.once(lambda connection: _act(connection, action, [number]).messages[0])
+
+    return act
+
+
+def _to_many(action: Action) -> Callable[..., Response]:
+    def act(change: Annotated[Change, changes(Right.CHANGE_MESSAGES)]) -> Response:
+        numbers = change.read(_Numbers).messages
+        return change.once(lambda connection: _act(connection, action, numbers))
+
+    return act
+
+
+for _action, _does in _DOES.items():
+    router.add_api_route(
+        f"/{{number}}/{_action}",
+        _to_one(_action),
+        methods=["POST"],
+        name=f"{_action}_message",
+        response_model=State,
+        summary=_does.one,
+        description=_does.more,
+        responses=problems(404, 409),
+    )
+    router.add_api_route(
+        f"/{_action}",
+        _to_many(_action),
+        methods=["POST"],
+        name=f"{_action}_messages",
+        response_model=States,
+        summary=_does.many,
+        description=f"Up to {MOST_AT_ONCE:,}: all of them, or, where it is not possible with one, none. {_does.more}",
+        openapi_extra=takes(_Numbers.model_json_schema(), {"messages": [4711, 4712]}),
+        responses=problems(*OF_BODY, 404, 409),
+    )

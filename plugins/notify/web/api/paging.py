@@ -1,0 +1,51 @@
+"""Pages of a list: each goes on where the one before it ended, whatever was added meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import Query
+from starlette.requests import Request
+
+from notify.storage.deadlines import Due
+from notify.web.problems import UnusableQuery
+
+#: Entries of a page, unless the request says otherwise, and the most.
+USUAL = 50
+MOST = 500
+
+Limit = Annotated[int, Query(description="How many at most", ge=1, le=MOST)]
+
+#: Where a page goes on.
+After = Annotated[str, Query(description="Where to go on; the link `next` of the page before has it", max_length=2000)]
+
+
+def link(request: Request, **place: object) -> str:
+    """The address of the next page: that of this one, at another place."""
+    root = request.scope["root_path"]
+    path = request.scope["path"].removeprefix(root)
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in place]
+    return f"{root}{path}?{urlencode([*kept, *place.items()])}"
+
+
+def written(place: Due) -> str:
+    """A place among deadlines, as it stands in an address."""
+    return f"{place.fires_at.isoformat()}_{place.deadline_id}"
+
+
+def place_of(text: str) -> Due | None:
+    """What :func:`written` wrote; None where nothing stands there.
+
+    :raises UnusableQuery: it did not write this
+    """
+    if not text:
+        return None
+    moment, _, number = text.partition("_")
+    with suppress(ValueError):
+        place = Due(datetime.fromisoformat(moment), int(number))
+        if place.fires_at.tzinfo is not None and 0 < place.deadline_id < 2**63:
+            return place
+    raise UnusableQuery(f"after: {text!r} is no place in this list; follow the link `next` of a page.")

@@ -1,0 +1,24 @@
+"""All routes of the API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from notify.web.api import PREFIX, deadlines, events, messages, operations, people, senders, suppressions
+
+router = APIRouter(prefix=PREFIX)
+
+for _one in (
+    messages.router,
+    events.router,
+    deadlines.router,
+    deadlines.reminders,
+    people.router,
+    suppressions.router,
+    senders.router,
+    operations.router,
+):
+    router.include_router(_one)
+
+#: To these as much may come as a mail may have; below the app.
+LARGER = frozenset({f"{PREFIX}/messages", f"{PREFIX}/messages/batch"})
