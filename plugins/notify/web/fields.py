@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 from pydantic import AfterValidator
 from starlette.datastructures import FormData
+
+from notify.storage.deadlines import Due
+from notify.web.problems import UnusableQuery
 
 
 def _storable(value: str) -> str:
@@ -25,3 +30,23 @@ async def _given(request: Request) -> FormData:
 
 #: All fields of a form.
 Form = Annotated[FormData, Depends(_given)]
+
+
+def written(place: Due) -> str:
+    """A place in a list of deadlines, as an address has it."""
+    return f"{place.fires_at.isoformat()}_{place.deadline_id}"
+
+
+def due_of(text: str) -> Due | None:
+    """What :func:`written` wrote; None where nothing stands there.
+
+    :raises UnusableQuery: it did not write this
+    """
+    if not text:
+        return None
+    moment, _, number = text.partition("_")
+    with suppress(ValueError):
+        place = Due(datetime.fromisoformat(moment), int(number))
+        if place.fires_at.tzinfo is not None and 0 < place.deadline_id < 2**63:
+            return place
+    raise UnusableQuery(f"after: {text!r} is no place in the list; begin at its first page.")

@@ -21,6 +21,7 @@ from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import OF_BODY, problems, routes, takes
 from notify.web.api.request import DOOR, Change, changes, reads
+from notify.web.fields import due_of, written
 from notify.web.outbox import reading
 from notify.web.problems import NotFound
 from notify.web.register import Number, text_of
@@ -165,10 +166,10 @@ def list_deadlines(  # noqa: PLR0917 - one for each filter
     limit: paging.Limit = paging.USUAL,
 ) -> dict[str, object]:
     """The open ones by when they are told of next; or those that have ended, from the newest on."""
-    wanted, place = Wanted(text_of("case", case), text_of("person", person), ended=ended), paging.place_of(after)
+    wanted, place = Wanted(text_of("case", case), text_of("person", person), ended=ended), due_of(after)
     with reading() as connection:
         found = deadlines.search(connection, wanted, after=place, limit=limit)
-    following = None if found.after is None else paging.link(request, after=paging.written(found.after))
+    following = None if found.after is None else paging.link(request, after=written(found.after))
     told = [_told(one, user) for one in found.found]
     return {"deadlines": told, "next": following, "searched": found.searched}
 

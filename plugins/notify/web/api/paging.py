@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query
 from starlette.requests import Request
-
-from notify.storage.deadlines import Due
-from notify.web.problems import UnusableQuery
 
 #: Entries of a page, unless the request says otherwise, and the most.
 USUAL = 50
@@ -29,23 +24,3 @@ def link(request: Request, **place: object) -> str:
     path = request.scope["path"].removeprefix(root)
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in place]
     return f"{root}{path}?{urlencode([*kept, *place.items()])}"
-
-
-def written(place: Due) -> str:
-    """A place among deadlines, as it stands in an address."""
-    return f"{place.fires_at.isoformat()}_{place.deadline_id}"
-
-
-def place_of(text: str) -> Due | None:
-    """What :func:`written` wrote; None where nothing stands there.
-
-    :raises UnusableQuery: it did not write this
-    """
-    if not text:
-        return None
-    moment, _, number = text.partition("_")
-    with suppress(ValueError):
-        place = Due(datetime.fromisoformat(moment), int(number))
-        if place.fires_at.tzinfo is not None and 0 < place.deadline_id < 2**63:
-            return place
-    raise UnusableQuery(f"after: {text!r} is no place in this list; follow the link `next` of a page.")

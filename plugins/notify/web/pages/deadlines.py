@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -15,8 +14,9 @@ from notify.domain.deadline import Deadline, DeadlineType
 from notify.exceptions import TransitionError
 from notify.explaining import of_events
 from notify.storage import deadlines, outbox
-from notify.storage.deadlines import Due, Wanted
+from notify.storage.deadlines import Wanted
 from notify.web import audit, forgery
+from notify.web.fields import due_of, written
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page
 from notify.web.problems import NotFound, UnusableQuery
@@ -41,7 +41,7 @@ def listing(  # noqa: PLR0917 - one for each filter
     """Those that are open, by when they are told of next; or those that have ended."""
     wanted = Wanted(text_of("case", case.strip()), text_of("person", person.strip()), ended=state == "ended")
     with reading() as connection:
-        found = deadlines.search(connection, wanted, after=_place(after), limit=PAGE)
+        found = deadlines.search(connection, wanted, after=due_of(after), limit=PAGE)
         now = outbox.now(connection)
     return page(
         request,
@@ -51,24 +51,10 @@ def listing(  # noqa: PLR0917 - one for each filter
         page=found,
         wanted=wanted,
         now=now,
-        following=f"{found.after.fires_at.isoformat()}_{found.after.deadline_id}" if found.after else "",
+        following=written(found.after) if found.after else "",
         first=not after,
         filters=[(name, value) for name, value in request.query_params.multi_items() if name != "after" and value],
     )
-
-
-def _place(text: str) -> Due | None:
-    """Where a page goes on, as the one before wrote it."""
-    if not text:
-        return None
-    moment, _, number = text.partition("_")
-    try:
-        at, deadline = datetime.fromisoformat(moment), int(number)
-    except ValueError:
-        at, deadline = None, 0
-    if at is None or at.tzinfo is None or not 0 < deadline < 2**63:
-        raise UnusableQuery(f"after: {text!r} is no place in the list; begin at its first page.")
-    return Due(at, deadline)
 
 
 @router.get("/{number}", response_class=HTMLResponse)
