@@ -44,6 +44,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "notify.operators",
         "notify.listeners",
         "notify.web",
+        "notify.checks",
         "notify.handover",
         "notify.publishing",
         "notify.merge",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -39,3 +42,30 @@ def test_create(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert made == [(ACTIONS[right.method], right.resource) for right in Right]
     told = capsys.readouterr().out
     assert all(f"{action:11} {resource}" in told for action, resource in made)
+
+
+def test_the_documented_grants_are_the_table() -> None:
+    """What docs/page.md has granted to FAB's roles is what its table says of SimpleAuthManager's."""
+    page = (Path(__file__).parents[2] / "docs" / "page.md").read_text()
+    granted = {
+        (role, action, resource)
+        for command in re.findall(r"^\$ airflow roles add-perms (.*)$", page, flags=re.MULTILINE)
+        for roles, resources, actions in [_parts(shlex.split(command))]
+        for role in roles
+        for resource in resources
+        for action in actions
+    }
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if "| `Notify " in line]
+    table = {
+        (role, ACTIONS[row[1].split("` ")[1]], row[1].split("` ")[0])
+        for row in rows
+        for role, cell in zip(("Viewer", "User", "Op"), row[3:], strict=False)
+        if cell == "yes"
+    }
+    assert granted == table
+
+
+def _parts(words: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Roles, resources and actions of a command."""
+    resources, actions = words.index("-r"), words.index("-a")
+    return words[:resources], words[resources + 1 : actions], words[actions + 1 :]

@@ -276,7 +276,7 @@ def test_listener(place: URL, metadata: Session) -> None:
     add_dag(metadata, "Notifications")
     assert found(ids.LISTENER) == []
     now = utcnow()
-    add_run(metadata, "Notifications", at=now - timedelta(minutes=9), run_id="one", conf={})
+    add_run(metadata, "Notifications", at=now - timedelta(minutes=9), run_id="one", conf={"asked": "by hand"})
     assert found(ids.LISTENER) == ["The last run of Notifications, one, carries no hourly limits."]
     add_run(metadata, "Notifications", at=now - timedelta(minutes=6), run_id="two", conf={"hourly_limits": {}})
     test = DagRunTriggeredByType.TEST
