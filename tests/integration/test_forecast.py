@@ -99,7 +99,10 @@ def test_what_counts(connection: Connection, limited: datetime) -> None:
         (30, 1, 0),
         (40, 1, 1),
     ]
+    connection.execute(sa.text("update notify.attempts set outcome = 'sender_fault' where bulk"))
+    found = limits.taken(connection, SENDER)
     used = limits.usage(connection, SENDER)
+    assert (used.total, used.bulk) == (3, 0)
     assert (sum(one.total for one in found), sum(one.bulk for one in found)) == (used.total, used.bulk)
 
 

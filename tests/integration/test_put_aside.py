@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -186,4 +187,6 @@ def test_looking_holds_nobody_up(room: Newsroom) -> None:
     room.publish("anna", occurred_at=LONG_AGO), room.publish("anna", occurred_at=LONG_AGO)
     with room.engine.connect() as connection:
         assert preview(connection, room.settings, "anna")
+        modes = "select distinct mode from pg_locks where pid = pg_backend_pid() and locktype <> 'virtualxid'"
+        assert connection.scalars(sa.text(modes)).all() == ["AccessShareLock"]
         assert room.merge().digests == 1

@@ -115,10 +115,9 @@ class _Book:
         self._taken = deque(taken)
         self._total = sum(one.total for one in taken)
         self._bulk = sum(one.bulk for one in taken)
-        #: Slots that were taken here and given back, and how long that took, all together.
+        #: Slots that came free, and for how long they were taken, all together.
         self._turns = 0
         self._turning = timedelta(0)
-        self._known = len(taken)
 
     def send(self, run: datetime, due: Due) -> Due:
         """What a run leaves of what is due."""
@@ -136,9 +135,6 @@ class _Book:
     def _give_back(self, gone: Taken, run: datetime) -> None:
         self._total -= gone.total
         self._bulk -= gone.bulk
-        if self._known:
-            self._known -= 1
-            return
         self._turns += gone.total
         self._turning += gone.total * (run - (gone.until - self._window))
 
