@@ -156,8 +156,8 @@ def preview(connection: Connection, settings: HandOverSettings, login: str) -> P
     if not items:
         return None
     at = max(items[0].due_at, outbox.now(connection))
-    due = sorted((one for one in items if one.due_at <= at), key=lambda one: (one.occurred_at, one.notification_id))
-    moves = _Moves(_Run(Merger(connection.engine, settings)), connection, due, as_of=at)
+    items.sort(key=lambda one: (one.occurred_at, one.notification_id))
+    moves = _Moves(_Run(Merger(connection.engine, settings)), connection, items, as_of=at)
     moves.decide()
     reasons = Counter(one.reason for one in moves.arrivals if one.reason)
     move = next(iter(moves.moves), None)
