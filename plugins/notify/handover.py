@@ -27,9 +27,9 @@ from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFiel
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
 from notify.settings import HandOverSettings
-from notify.storage import attachments, outbox, schema, suppressions, unsubscriptions
+from notify.storage import attachments, outbox, schema, unsubscriptions
 from notify.storage.outbox import NewMessage, NewRecipient, Origin, Stored
-from notify.storage.recipients import Receiver, resolve
+from notify.storage.recipients import Book, Receiver, book_of, resolve
 from notify.storage.sources import File, fetch
 
 #: The kind of a message that brings its own text.
@@ -72,7 +72,7 @@ def hand_over(
         found = outbox.find_by_key(connection, draft.idempotency_key)
         if found:
             return HandedOver(tuple(found), duplicate=True)
-    door = _Door(connection, draft, settings, faults)
+    [door] = _doors(connection, [(draft, faults)], settings)
     door.check()
     return _stored(connection, [door], origin)[0]
 
@@ -92,11 +92,8 @@ def hand_over_all(
     known = outbox.find_by_keys(connection, [key for key in keys if key])
     # Of several with the same key the first one counts, as if they had come one after another.
     first = {key: position for position, key in reversed([*enumerate(keys)]) if key and key not in known}
-    doors = {
-        position: _Door(connection, draft, settings, faults)
-        for position, ((draft, faults), key) in enumerate(zip(drafts, keys, strict=True))
-        if not key or first.get(key) == position
-    }
+    new = [position for position, key in enumerate(keys) if not key or first.get(key) == position]
+    doors = dict(zip(new, _doors(connection, [drafts[position] for position in new], settings), strict=True))
     _check_all(doors)
     stored = dict(zip(doors, _stored(connection, list(doors.values()), None), strict=True))
     again = {key: known.get(key) or stored[first[key]].messages for key in keys if key}
@@ -113,6 +110,14 @@ def _read(fields: Mapping[str, Any], origin: Origin | None) -> tuple[Draft, list
     return draft, faults
 
 
+def _doors(
+    connection: Connection, drafts: Sequence[tuple[Draft, list[Fault]]], settings: HandOverSettings
+) -> list[_Door]:
+    """A door for each; what is asked of the database is asked once for all of them."""
+    book, now = book_of(connection, (draft for draft, _ in drafts)), outbox.now(connection)
+    return [_Door(book, now, draft, settings, faults) for draft, faults in drafts]
+
+
 def _check_all(doors: Mapping[int, _Door]) -> None:
     faults: list[Fault] = []
     for position, door in doors.items():
@@ -126,7 +131,8 @@ def _check_all(doors: Mapping[int, _Door]) -> None:
 
 def _stored(connection: Connection, doors: Sequence[_Door], origin: Origin | None) -> list[HandedOver]:
     for door in doors:
-        door.keep_files()
+        for file in door.files:
+            attachments.put(connection, file.content, store=door.settings.attachment_store)
     parts = [(door.new, door.draft.idempotency_key) for door in doors]
     return [
         HandedOver(tuple(stored), suppressed=door.suppressed)
@@ -154,13 +160,16 @@ class _Common:
 class _Door:
     """One hand-over at the door; faults gather here until there is nothing more to check."""
 
-    def __init__(self, connection: Connection, draft: Draft, settings: HandOverSettings, faults: list[Fault]) -> None:
-        self.connection = connection
+    def __init__(
+        self, book: Book, now: datetime, draft: Draft, settings: HandOverSettings, faults: list[Fault]
+    ) -> None:
+        self.book = book
+        self.now = now
         self.draft = draft
         self.settings = settings
         self.faults = faults
         self.new: list[NewMessage] = []
-        self._files: Sequence[File] = ()
+        self.files: Sequence[File] = ()
         self._site_name: str | None = None
         self._rendered: dict[object, Rendered | None] = {}
         self._bodies: dict[Rendered, mime.Body] = {}
@@ -170,7 +179,7 @@ class _Door:
 
         :raises InvalidMessage: there is anything wrong with any of them
         """
-        receivers = resolve(self.connection, self.draft, self.faults)
+        receivers = resolve(self.book, self.draft, self.faults)
         sender = self._sender()
         identity = self.settings.identity(sender)
         self._site_name = identity.name
@@ -181,8 +190,7 @@ class _Door:
         # Rendered even where nobody was found: a template's faults belong in the same error.
         letters = [self._render(envelope) for envelope in envelopes or [()]]
         self._raise_faults()
-        suppressed = self._suppressed([receiver.address.key for receiver in receivers])
-        common = _Common(sender, identity.domain, reply_to, files, suppressed, *times)
+        common = _Common(sender, identity.domain, reply_to, files, self._suppressed(), *times)
         self.new = [
             self._message(envelope, letter, common)
             for envelope, letter in zip(envelopes, letters, strict=True)
@@ -190,12 +198,7 @@ class _Door:
         ]
         self._check_sizes(self.new, files)
         self._raise_faults()
-        self._files = files
-
-    def keep_files(self) -> None:
-        """Put the attachments where they are kept."""
-        for file in self._files:
-            attachments.put(self.connection, file.content, store=self.settings.attachment_store)
+        self.files = files
 
     @property
     def suppressed(self) -> int:
@@ -221,13 +224,11 @@ class _Door:
             return self.settings.senders[0]  # no producer makes us look up connections that are no senders
         return self.draft.sender
 
-    def _suppressed(self, keys: Sequence[str]) -> dict[str, str]:
+    def _suppressed(self) -> Mapping[str, str]:
         """Who gets nothing, and why."""
-        found = suppressions.among(self.connection, keys)
         if self.draft.priority is not Priority.BULK:
-            return found
-        gone = unsubscriptions.among(self.connection, keys, unsubscriptions.BULK)
-        return dict.fromkeys(gone, unsubscriptions.UNSUBSCRIBED) | found
+            return self.book.suppressed
+        return dict.fromkeys(self.book.unsubscribed, unsubscriptions.UNSUBSCRIBED) | self.book.suppressed
 
     def _reply_to(self) -> str | None:
         if self.draft.reply_to is None:
@@ -240,9 +241,8 @@ class _Door:
         return str(address)  # encoded when it leaves, as the sender's own is
 
     def _times(self) -> tuple[datetime, datetime | None]:
-        now = outbox.now(self.connection)
-        not_before = max(now, moment_after(self.draft.send_after, now) or now)
-        expires_at = moment_after(self.draft.expires_after, now)
+        not_before = max(self.now, moment_after(self.draft.send_after, self.now) or self.now)
+        expires_at = moment_after(self.draft.expires_after, self.now)
         if expires_at and expires_at <= not_before:
             self._fault("expires_after", "lies before the message could be sent; choose a later moment")
         return not_before, expires_at

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sqlalchemy.engine import Connection
 
@@ -11,7 +13,7 @@ from notify.domain.address import CONTROL, Address, parse_address
 from notify.domain.message import Draft, RecipientRole
 from notify.domain.person import Person
 from notify.exceptions import Fault
-from notify.storage import people
+from notify.storage import people, suppressions, unsubscriptions
 
 #: The fields that name recipients, in the order that decides where somebody named twice stands.
 FIELDS = (
@@ -33,13 +35,13 @@ class Receiver:
     person: Person | None = None
 
 
-def resolve(connection: Connection, draft: Draft, faults: list[Fault]) -> list[Receiver]:
+def resolve(book: Book, draft: Draft, faults: list[Fault]) -> list[Receiver]:
     """Find the address of everybody named; who is named twice counts once.
 
+    :param book: that knows the draft's names, see :func:`book_of`
     :param faults: what is wrong is added here: no address, nobody of that name, nobody in the group, no longer active
     :returns: the receivers, To before Cc before Bcc
     """
-    book = _Book(connection, [name for field, _ in FIELDS for name in getattr(draft, field)])
     receivers: dict[str, Receiver] = {}
     for field, role in FIELDS:
         for name in getattr(draft, field):
@@ -48,19 +50,58 @@ def resolve(connection: Connection, draft: Draft, faults: list[Fault]) -> list[R
                     receivers.setdefault(address.key, Receiver(role, address, person))
             except ValueError as error:
                 faults.append(Fault(field, str(error)))
-    known = people.find_by_email(connection, (key for key, found in receivers.items() if found.person is None))
     return [
-        replace(found, person=known.get(key)) if found.person is None else found for key, found in receivers.items()
+        replace(found, person=book.readers.get(key)) if found.person is None else found
+        for key, found in receivers.items()
     ]
 
 
-class _Book:
-    """The people and groups behind the names of one message, read at once."""
+def book_of(connection: Connection, drafts: Iterable[Draft]) -> Book:
+    """Ask for everybody whom messages name."""
+    return Book(connection, [name for draft in drafts for field, _ in FIELDS for name in getattr(draft, field)])
 
-    def __init__(self, connection: Connection, names: Iterable[str]) -> None:
+
+class Book:
+    """Who is behind names, of one message or of many: each question is asked of the database once."""
+
+    def __init__(self, connection: Connection, names: Sequence[str]) -> None:
         logins = {name for name in names if "@" not in name and not CONTROL.search(name)}  # no text may hold NUL
         self.people = people.find(connection, logins) if logins else {}
         self.groups = people.members(connection, logins) if logins else {}
+        self._connection = connection
+        self._names = names
+
+    @cached_property
+    def _addresses(self) -> dict[str, Address]:
+        """The names that are addresses."""
+        found = {}
+        for name in self._names:
+            if "@" in name and name not in found:
+                with suppress(ValueError):  # told where it is looked up
+                    found[name] = parse_address(name)
+        return found
+
+    @cached_property
+    def readers(self) -> dict[str, Person]:
+        """The active people who have an address that is named, by its key."""
+        keys = {address.key for address in self._addresses.values()}
+        return people.find_by_email(self._connection, keys) if keys else {}
+
+    @cached_property
+    def suppressed(self) -> dict[str, str]:
+        """Of all addresses that are meant, those that get nothing: why, by their keys."""
+        return suppressions.among(self._connection, self._keys)
+
+    @cached_property
+    def unsubscribed(self) -> set[str]:
+        """Those that get nothing that goes to many."""
+        return unsubscriptions.among(self._connection, self._keys, unsubscriptions.BULK)
+
+    @cached_property
+    def _keys(self) -> set[str]:
+        known = [*self.people.values(), *(person for members in self.groups.values() for person in members)]
+        emails = {person.email.lower() for person in known if person.email}
+        return emails | {address.key for address in self._addresses.values()}
 
     def look_up(self, name: str) -> Iterator[tuple[Address, Person | None]]:
         """The addresses that a name stands for.
@@ -68,7 +109,7 @@ class _Book:
         :raises ValueError: it stands for none; the message says why
         """
         if "@" in name:
-            return iter([(parse_address(name), None)])
+            return iter([(self._addresses.get(name) or parse_address(name), None)])
         if name in self.people and name in self.groups:
             raise ValueError(f"{name!r} is both a login and a group; write the address instead")
         if name in self.people:
@@ -129,7 +170,7 @@ def concerned(connection: Connection, names: Sequence[str], faults: list[Fault])
 
     :param faults: what is wrong is added here: no address, nobody of that name, a group without members
     """
-    book = _Book(connection, names)
+    book = Book(connection, names)
     found: dict[str, Concerned] = {}
     for name in names:
         try:
@@ -147,7 +188,7 @@ def concerned(connection: Connection, names: Sequence[str], faults: list[Fault])
     return list(recipients.values())
 
 
-def _all_behind(book: _Book, name: str) -> Iterator[Concerned]:
+def _all_behind(book: Book, name: str) -> Iterator[Concerned]:
     if "@" in name:
         yield Concerned(parse_address(name))
     elif name in book.people and name in book.groups:
