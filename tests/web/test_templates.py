@@ -193,7 +193,7 @@ def test_test_message(
 def test_for_whom(logged_in: As, connection: Connection, root: Path) -> None:
     """The form proposes the address of the person whose login the user has; the mail greets whom it goes to."""
     write(root, "hello/en/subject.txt.j2", "Hello {{ recipient.name }}")
-    write(root, "hello/en/body.txt.j2", "Hi.")
+    write(root, "hello/en/body.txt.j2", "Hi {{ recipient.name }}.")
     people.save(connection, [Person(login="the_user", name="Una", email="una@example.com")])
     connection.commit()
     client = logged_in("user")
@@ -202,6 +202,9 @@ def test_for_whom(logged_in: As, connection: Connection, root: Path) -> None:
     assert "Subject Hello Anna Nowak" in words(page)
     number = int(send(client, "hello").headers["location"].rpartition("/")[2])
     assert register.read(connection, number).subject == "[Test] Hello Una"
+    text = register.text(connection, number)
+    assert text
+    assert (Mail.of(text).text or "").strip() == "Hi Una."
 
 
 def test_sent_twice(logged_in: As, root: Path, outbox: object) -> None:
