@@ -89,7 +89,10 @@ def _variables(session: Session, wanted: Mapping[str, str], record: Path) -> lis
     from sqlalchemy import select
 
     made = json.loads(record.read_text()) if record.exists() else {}
-    existing = {variable.key: variable.get_val() for variable in session.scalars(select(Variable))}
+    existing = {
+        variable.key: variable.get_val()  # type: ignore[no-untyped-call]  # it is Airflow's
+        for variable in session.scalars(select(Variable))
+    }
     done = []
     for key, value in wanted.items():
         if key not in existing:

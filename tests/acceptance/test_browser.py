@@ -1,0 +1,195 @@
+"""The page inside Airflow, in a real browser, as an operator uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from dev.stack import Stack
+from notify.web.pages.layout import MENU
+from tests.acceptance import browser as windows
+from tests.acceptance.browser import DESKTOP, PHONE, Spy, Theme, Visitor, overflow, serious
+from tests.acceptance.conftest import NEVER
+from tests.acceptance.observing import Mailbox, dag, query, run, wait_until
+
+pytestmark = pytest.mark.usefixtures("empty")
+
+#: Whatever a mail may try: scripts, forms, foreign pictures and frames, styles that cover the page, a way out.
+HOSTILE = """
+<html><head><style>
+  body { position: fixed; inset: 0; z-index: 99999; background: url(SPY/background.png) }
+  @import url("SPY/style.css");
+</style><meta http-equiv="refresh" content="0; url=SPY/away"><base target="_top"></head>
+<body onload="top.hacked = true; parent.document.title = 'hacked'">
+  <script>top.hacked = true; parent.hacked = true; alert(1); fetch("SPY/fetched")</script>
+  <p id="words">Your invoice</p>
+  <img src="SPY/pixel.gif" onerror="top.hacked = true">
+  <iframe src="SPY/frame"></iframe>
+  <object data="SPY/object"></object>
+  <link rel="stylesheet" href="SPY/linked.css">
+  <form action="SPY/login"><input name="password"><button>Log in</button></form>
+  <a href="javascript:top.hacked = true">Click</a>
+  <svg onload="top.hacked = true"><image href="SPY/svg.png"/></svg>
+</body></html>
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with windows.started() as running:
+        yield running
+
+
+#: Opens a window of a size and a theme, in which somebody has logged in.
+Opened = Callable[..., Visitor]
+
+
+@pytest.fixture
+def opened(stack: Stack, browser: Browser) -> Iterator[Opened]:
+    """Windows of a test; they are closed with it, and nothing may have gone wrong in them."""
+    open_ones: list[Visitor] = []
+
+    def a_window(size: tuple[int, int] = DESKTOP, theme: Theme = "light") -> Visitor:
+        visitor = Visitor.at(stack, browser, size, theme)
+        open_ones.append(visitor)
+        return visitor
+
+    yield a_window
+    for visitor in open_ones:
+        visitor.close()
+
+
+def send(stack: Stack, subject: str, recipient: str = "anna@example.com", **fields: object) -> int:
+    """Hand a message over and send it; its number in the register."""
+    letter = {"recipient": recipient, "subject": subject, "message": "Hello.", **fields}
+    stack.run("SendMessage", letter)
+    run(stack, "Notifications", "smtp_default")
+    ((number,),) = query(stack, "select max(id) from notify.messages")
+    return int(number)
+
+
+def test_two_clicks_to_what_became_of_a_mail(stack: Stack, opened: Opened) -> None:
+    """From Airflow's navigation to a message, and the message sent once more, which arrives."""
+    number = send(stack, "Seen in the browser")
+    mailbox = Mailbox(stack)
+    visitor = opened()
+    visitor.page.get_by_role("link", name="Notify").first.click()
+    frame = visitor.page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(frame.get_by_role("heading", name="smtp_default")).to_be_visible()
+
+    frame.get_by_role("link", name="Messages", exact=True).click()
+    frame.get_by_label("Recipient", exact=True).fill("anna@example.com")
+    frame.get_by_role("button", name="Filter").click()
+    frame.get_by_role("link", name="Seen in the browser").click()
+    expect(frame.get_by_role("heading", name=f"Message {number}")).to_be_visible()
+    expect(frame.get_by_role("cell", name="anna@example.com")).to_be_visible()
+
+    frame.locator("summary", has_text="Resend").click()
+    frame.get_by_role("button", name="Yes, resend").click()
+    expect(frame.locator(".answer .state")).to_have_text("queued")
+    run(stack, "Notifications", "smtp_default")
+    wait_until(lambda: mailbox.letters() == [("anna@example.com", "Seen in the browser")], "the mail")
+
+
+def test_the_tab_of_a_run(stack: Stack, opened: Opened) -> None:
+    """The tab Messages of a run shows what it handed over; a link there leads back to Airflow's page of the run."""
+    letter = {"recipient": "anna@example.com", "subject": "Of this run", "message": "Hello."}
+    run_id = stack.run("SendMessage", letter)
+    visitor = opened()
+    visitor.page.goto(f"{stack.url}/dags/SendMessage/runs/{run_id}")
+    visitor.page.get_by_role("link", name="Messages").click()
+    frame = visitor.page.frame_locator("iframe")
+    frame.get_by_role("link", name="Of this run").click()
+    frame.get_by_role("link", name="SendMessage", exact=True).click()
+    visitor.page.wait_for_url(re.compile(r"/dags/SendMessage/runs/[^/]+$"), wait_until="commit")
+
+
+def test_a_hostile_mail_is_shown_harmless(stack: Stack, opened: Opened) -> None:
+    """A mail with scripts, forms, foreign pictures and styles that want the whole page is shown, and does nothing."""
+    visitor = opened()
+    with Spy() as spy:
+        visitor.page.goto(f"{spy.url}/seen")
+        assert "/seen" in spy.asked  # it would notice
+        number = send(
+            stack, "Hostile", message=HOSTILE.replace("SPY", f"{spy.url}/mail"), html=True, add_template=False
+        )
+        _look_at(visitor, number)
+        assert [path for path in spy.asked if path.startswith("/mail")] == []
+    # What the policy says of it is the proof that the mail has tried.
+    tried = [fault for fault in visitor.faults if fault.split(": ")[0].endswith("/html")]
+    assert tried
+    visitor.faults[:] = [fault for fault in visitor.faults if fault not in tried]
+
+
+def _look_at(visitor: Visitor, number: int) -> None:
+    """Look at the hostile mail, and do all that it asks for."""
+    dialogs: list[str] = []
+    visitor.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    page = visitor.open(f"messages/{number}")
+    mail = page.frame_locator("iframe.mail")
+    expect(mail.get_by_text("Your invoice")).to_be_visible()
+    mail.get_by_role("button", name="Log in").click()
+    mail.get_by_role("link", name="Click").click()
+    expect(page.get_by_role("heading", name=f"Message {number}")).to_be_visible()
+    assert page.evaluate("typeof window.hacked") == "undefined"
+    assert dialogs == []
+
+
+def test_the_theme_follows_airflow(opened: Opened) -> None:
+    """Within Airflow the page has the theme that Airflow has, and changes with it."""
+    visitor = opened()
+    visitor.page.goto(f"{visitor.stack.url}/plugin/notify")
+    theme = visitor.page.frame_locator("iframe").locator("html")
+    expect(theme).to_have_attribute("data-theme", "light")
+    visitor.page.evaluate("document.documentElement.classList.replace('light', 'dark')")
+    expect(theme).to_have_attribute("data-theme", "dark")
+
+
+def test_a_schedule_is_changed(stack: Stack, opened: Opened) -> None:
+    """A schedule that is none is refused with the reason; of one that is the next runs are shown, and it is obeyed."""
+    try:
+        page = opened().open("settings")
+        card = page.locator("#notify_schedule_reminders")
+        card.get_by_label("New schedule").fill("every now and then")
+        card.get_by_role("button", name="Preview").click()
+        expect(card.get_by_role("alert")).to_be_visible()
+        card.get_by_label("New schedule").fill("15 6 * * 1")
+        card.get_by_role("button", name="Preview").click()
+        expect(card.locator(".runs").last.get_by_role("listitem")).to_have_count(5)
+        card.get_by_role("button", name="Save 15 6 * * 1").click()
+        expect(card.get_by_text("Last change here")).to_be_visible()
+        assert stack.api("GET", "/variables/notify_schedule_reminders")["value"] == "15 6 * * 1"
+        wait_until(lambda: "06:15" in str(dag(stack, "Reminders")["timetable_description"]), "the schedule")
+    finally:
+        stack.set_variable("notify_schedule_reminders", NEVER)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_view_is_usable(stack: Stack, opened: Opened, size: tuple[int, int], theme: Theme) -> None:
+    """Each view fits its window, and axe-core finds nothing serious: names, contrast, order, roles."""
+    number = send(stack, "Looked at by everybody", case_id="CASE-7")
+    visitor = opened(size, theme)
+    for path in [path for path, _, _ in MENU] + [f"messages/{number}"]:
+        page = visitor.open(path)
+        expect(page.locator("html")).to_have_attribute("data-theme", theme)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert overflow(page) <= 0, f"/{path} is wider than its window"
+        assert serious(page) == [], f"/{path}"
+
+
+def test_by_keyboard(opened: Opened) -> None:
+    """The first stop of the keyboard skips the menu, and every stop shows where it is."""
+    page = opened().open("messages")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    outline: str = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
