@@ -113,7 +113,7 @@ def _copy(cursor: Any, table: str, unlike: Mapping[str, str]) -> sql.Composed:
     """The statement that copies a table's rows, with all columns that it has."""
     values: dict[str, sql.Composable] = {}
     for column, kind, identity in _columns(cursor, table):
-        if new := (_NEW[table] | unlike).get(column):
+        if new := unlike.get(column) or _NEW[table].get(column):
             values[column] = _with(new, {"first": FIRST, "samples": SAMPLES})
         elif kind == "timestamp with time zone":
             values[column] = sql.SQL(_MOVED).format(column=sql.Identifier(column))

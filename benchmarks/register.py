@@ -79,7 +79,7 @@ def _pages(url: str, size: int, deep: int) -> Pages:
     last = history.FIRST + size
     with engine_for(url).connect() as connection:
         since = connection.execute(_MOMENT, {"id": last - deep // 2}).scalar_one()
-    filters = {
+    filters: dict[str, dict[str, str | int]] = {
         "first": {},
         "deep": {"before": last - deep},
         "address": {"address": "person0000007@example.com"},
