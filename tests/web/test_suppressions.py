@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from notify.domain.person import Person
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
-from notify.storage import people, register, suppressions
+from notify.storage import people, register, suppressions, unsubscriptions
 from notify.storage.suppressions import Source
 from tests.web_client import As
 
@@ -178,7 +178,23 @@ def test_from_a_person(client: TestClient, connection: Connection) -> None:
     assert known(connection) == []
 
 
-@pytest.mark.parametrize("action", ["add", "lift"])
+def test_unsubscribed(client: TestClient, connection: Connection, metadata: Session) -> None:
+    """What an address has unsubscribed from is told with it and with its person, and can be taken back, on record."""
+    people.save(connection, [Person(login="anna", email="Anna@example.com")])
+    unsubscriptions.add(connection, ANNA, unsubscriptions.BULK, "the reader")
+    connection.commit()
+    assert "has unsubscribed from" in client.get("/notify/suppressions", params={"address": ANNA}).text
+    assert re.search(r"unsubscribed</a> from bulk mail", client.get("/notify/people/anna").text)
+    sent = {"address": ANNA, "scope": unsubscriptions.BULK, "csrf_token": token(client)}
+    answer = client.post("/notify/suppressions/resubscribe", data=sent)
+    assert answer.headers["location"] == "/notify/suppressions?address=anna%40example.com"
+    assert "unsubscribed" not in client.get(answer.headers["location"]).text
+    assert client.post("/notify/suppressions/resubscribe", data=sent).status_code == 404
+    [line] = metadata.scalars(sa.select(Log))
+    assert (line.event, line.owner) == ("notify.resubscribe", "the_admin")
+
+
+@pytest.mark.parametrize("action", ["add", "lift", "resubscribe"])
 def test_forged(client: TestClient, listed: Connection, action: str) -> None:
     """A form that is not from this person's page changes nothing."""
     sent = {"address": ANNA, "reason": "r", "confirmed": "true", "csrf_token": "nonsense"}

@@ -18,7 +18,7 @@ from notify.domain.kind import BUILT_IN, Kind
 from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, applying, in_words
 from notify.exceptions import ConfigurationError, Fault, InvalidPreference, TransitionError
 from notify.preferences import clear_preference, set_preference_fields
-from notify.storage import directory, people, preferences, suppressions
+from notify.storage import directory, people, preferences, suppressions, unsubscriptions
 from notify.web import audit, forgery
 from notify.web.fields import Form
 from notify.web.outbox import changing, reading
@@ -85,6 +85,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
             raise NotFound(f"There is no person {login!r}.")
         email = record.person.email
         suppression = suppressions.find(connection, [email]).get(email.lower()) if email else None
+        scopes = sorted(unsubscriptions.of(connection, email)) if email else []
         story = explaining.of_person(connection, login, most=TOLD)
     said = record.person.preferences or {}
     return page(
@@ -96,6 +97,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         person=record.person,
         zone=_zone(),
         suppression=suppression,
+        scopes=scopes,
         story=story,
         rows=list(_rows(kinds, said)),
         weekdays=WEEKDAYS,

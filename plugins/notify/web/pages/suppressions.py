@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from notify.domain.address import parse_address
-from notify.storage import suppressions
+from notify.storage import suppressions, unsubscriptions
 from notify.storage.suppressions import Source
 from notify.suppressing import suppress
 from notify.web import audit, forgery
@@ -45,6 +45,8 @@ def listing(  # noqa: PLR0917 - one for each filter
         else:
             place = text_of("after", after)
             found = suppressions.search(connection, wanted, source=source, after=place, limit=PAGE)
+        whole = _is_address(wanted)
+        scopes = sorted(unsubscriptions.of(connection, wanted)) if whole else []
     return page(
         request,
         "suppressions.html",
@@ -53,7 +55,8 @@ def listing(  # noqa: PLR0917 - one for each filter
         under="people",
         page=found,
         wanted=wanted,
-        whole=_is_address(wanted),
+        whole=whole,
+        scopes=scopes,
         source=source,
         sources=list(Source),
         newest=newest,
@@ -114,6 +117,24 @@ def lift(  # noqa: PLR0917 - one for each field
                 raise NotFound(f"{one} is not on the list; nothing was changed.")
         audit.record(user, "lift_suppression", addresses=named)
     return _back(request, named, login, {})
+
+
+@router.post("/resubscribe")
+def resubscribe(
+    request: Request,
+    user: Annotated[BaseUser, requires(Right.CHANGE_PEOPLE)],
+    address: Annotated[str, Form()] = "",
+    scope: Annotated[str, Form()] = "",
+    csrf_token: Annotated[str, Form()] = "",
+) -> Response:
+    """Take back, on its reader's word, what an address has unsubscribed from."""
+    forgery.require_token(request, user, csrf_token)
+    mailbox = _mailbox(address)
+    with changing(user, "page") as connection:
+        if not unsubscriptions.remove(connection, mailbox, text_of("scope", scope) or ""):
+            raise NotFound(f"{mailbox} has not unsubscribed from {scope!r}.")
+        audit.record(user, "resubscribe", address=mailbox, scope=scope)
+    return _back(request, [mailbox], "", {})
 
 
 def _mailbox(text: str) -> str:
