@@ -22,6 +22,10 @@ EACH = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sco
 WINDOWS = st.sampled_from([3, 40, 50_000])
 
 
+#: No search here has so many pages.
+ENDLESS = 1000
+
+
 def fill(connection: Connection, *statements: str) -> Connection:
     for statement in statements:
         connection.execute(sa.text(statement), {"noon": NOON} if ":noon" in statement else {})
@@ -51,10 +55,13 @@ def company(connection: Connection) -> Connection:
 def everybody(connection: Connection, wanted: directory.Wanted, limit: int) -> list[str]:
     """All who are found, from page to page."""
     logins: list[str] = []
+    pages = 0
     page: directory.Page | None = None
     while page is None or page.next_after is not None:
         page = directory.search(connection, wanted, after=page.next_after if page else None, limit=limit)
         logins += [one.login for one in page.found]
+        pages += 1
+        assert pages < ENDLESS
     return logins
 
 
@@ -155,6 +162,7 @@ def test_pages_have_the_whole_list(
 ) -> None:
     """The pages together have each address that fits, once."""
     found: list[str] = []
+    pages = 0
     page: suppressions.Page | None = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk, "WINDOW", window)
@@ -162,6 +170,8 @@ def test_pages_have_the_whole_list(
             after = page.next_after if page else None
             page = suppressions.search(unwanted, text, source=source, after=after, limit=limit)
             found += [one.address for one in page.found]
+            pages += 1
+            assert pages < ENDLESS
     query = """
         select address from notify.suppressions
         where strpos(address, lower(:text)) > 0 and (cast(:source as text) is null or source = :source)
@@ -227,6 +237,7 @@ def terms(connection: Connection) -> Connection:
 def test_pages_have_all_deadlines(terms: Connection, wanted: deadlines.Wanted, limit: int, window: int) -> None:
     """The pages together have each deadline that fits, once: open ones by their next step, others newest first."""
     found: list[int] = []
+    pages = 0
     page: deadlines.Page | None = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deadlines, "WINDOW", window)
@@ -234,6 +245,8 @@ def test_pages_have_all_deadlines(terms: Connection, wanted: deadlines.Wanted, l
             page = deadlines.search(terms, wanted, after=page.after if page else None, limit=limit)
             assert len(page.found) <= limit
             found += [one.id for one in page.found]
+            pages += 1
+            assert pages < ENDLESS
     query = """
         select d.id from notify.deadlines d
         where (closed_at is not null) = :ended and (cast(:case_id as text) is null or case_id = :case_id)
