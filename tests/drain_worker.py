@@ -57,6 +57,11 @@ def work(options: argparse.Namespace) -> None:
             ).run()
         except (LeaseLost, SenderFault) as error:
             print(f"{os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        except sa.exc.OperationalError as error:
+            if not error.connection_invalidated:
+                raise
+            # It was frozen in a transaction, and PostgreSQL has ended its session: the next run takes over.
+            print(f"{os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         stop.wait(PAUSE)
 
 

@@ -60,5 +60,9 @@ class Prepared:
 
 
 def _require_success(driver: psycopg.Connection, result: PGresult) -> None:
-    if result.status not in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
-        raise error_from_result(result, driver.info.encoding)
+    if result.status in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+        return
+    error = error_from_result(result, driver.info.encoding)
+    if driver.closed and not isinstance(error, psycopg.OperationalError):  # as psycopg has it where nobody answers
+        error = psycopg.OperationalError(str(error))
+    raise error
