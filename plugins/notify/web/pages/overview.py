@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from notify import settings
-from notify.exceptions import ConfigurationError
 from notify.storage import activity, forecast, identity, outbox, senders
 from notify.web import airflow
 from notify.web.outbox import reading
@@ -34,7 +32,7 @@ IDLE = {
 @router.get("/", response_class=HTMLResponse)
 def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SETTINGS)]) -> Response:
     """How each sender stands, the last day, and what runs next."""
-    served, note = _served()
+    served, note = settings.served()
     with airflow.metadata() as session:
         dags = airflow.dag_states(session)
     with reading() as connection:
@@ -64,10 +62,3 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         plot=day,
         outcomes=OUTCOMES,
     )
-
-
-def _served() -> tuple[Sequence[str], str]:
-    try:
-        return settings.senders(), ""
-    except ConfigurationError as error:
-        return settings.DEFAULT_SENDERS, str(error)

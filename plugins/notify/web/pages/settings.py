@@ -180,7 +180,7 @@ def _typed(name: str, value: str) -> Typed:
 
 
 def _page(request: Request, user: BaseUser, typed: Typed, *, status: int = 200) -> Response:
-    served, note = _served()
+    served, note = settings.served()
     with airflow.metadata() as session:
         zone = variables.read(session, ZONE)
         changes = variables.last_changes(session, CHANGEABLE)
@@ -206,13 +206,6 @@ def _page(request: Request, user: BaseUser, typed: Typed, *, status: int = 200) 
         now=datetime.now(UTC),
         in_zone=_in_zone,
     )
-
-
-def _served() -> tuple[tuple[str, ...], str]:
-    try:
-        return settings.senders(), ""
-    except ConfigurationError as error:
-        return settings.DEFAULT_SENDERS, f"{error} Until then only {settings.DEFAULT_SENDERS[0]} is served."
 
 
 def _zone(zone: Variable, typed: Typed) -> str:
