@@ -1,4 +1,4 @@
-// Moments in the reader's own zone, links out of the frame, and forms without empty fields. All of it is a comfort.
+// Moments in the reader's own zone, ticks that count, and forms without empty fields. All of it is a comfort.
 "use strict";
 (() => {
   const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -15,16 +15,6 @@
     if (Number.isNaN(at.valueOf())) continue;
     time.title = time.textContent; // in UTC
     time.textContent = told(time, at);
-  }
-  // Airflow frames this page without the right to lead its window away; so the window is asked to go itself.
-  for (const link of document.querySelectorAll("a[data-airflow]")) {
-    link.addEventListener("click", (event) => {
-      if (window.parent === window) return;
-      event.preventDefault();
-      const outside = window.parent.document.createElement("a");
-      outside.href = link.href;
-      outside.click();
-    });
   }
   for (const form of document.querySelectorAll("form[data-selection]")) {
     const boxes = [...form.querySelectorAll("input[type=checkbox][name]")];

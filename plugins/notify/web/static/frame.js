@@ -1,4 +1,4 @@
-// The theme before anything is painted: that of the Airflow page around us, else of its last visit, else of the system.
+// What must stand before anything is painted or clicked: the theme of the Airflow page around us, and the way out to it.
 "use strict";
 (() => {
   const root = document.documentElement;
@@ -9,6 +9,7 @@
       return null; // framed by another site: the policy forbids it, and this would only be a look
     }
   };
+  // Its theme; by ourselves that of its last visit, else the system's.
   const chosen = () => {
     const frame = around();
     if (frame) return frame.classList.contains("dark");
@@ -23,4 +24,13 @@
   if (frame) new MutationObserver(apply).observe(frame, { attributes: true, attributeFilter: ["class"] });
   addEventListener("storage", apply);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
+  // Airflow frames this page without the right to lead its window away; so the window is asked to go itself.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-airflow]");
+    if (!link || window.parent === window) return;
+    event.preventDefault();
+    const outside = window.parent.document.createElement("a");
+    outside.href = link.href;
+    outside.click();
+  });
 })();
