@@ -7,7 +7,6 @@ they get next. At any moment each session has at most one begun message, and onl
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from notify import garbage
 from notify.channels.base import Channel
 from notify.crew import Crew
 from notify.domain.drain import BUDGET, LEASE
@@ -157,25 +157,8 @@ class Drainer:
         :raises SenderFault: the sender cannot send; everything claimed is back in the queue
         :raises LeaseLost: this run was taken for dead by another
         """
-        with _unwatched():
+        with garbage.unwatched():
             return _Run(self).run()
-
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Let the garbage collector leave alone what is there already: Airflow's objects are hundreds of thousands.
-
-    It would look through all of them again and again, and every session waits meanwhile: a seventh of the messages in a
-    second (CPython 3.11, 2026-11).
-    """
-    if gc.get_freeze_count():  # somebody else's
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 # A turn is planned once, when hardly any attempt may be there yet: then reading all of them looks cheap.
@@ -246,6 +229,7 @@ class _Run:
         try:
             if ready:
                 self.crew.grow(1)
+                self._reserve()  # while it opens
                 self._loop()
         finally:
             self._finish()
@@ -309,7 +293,7 @@ class _Run:
         self.crew.grow((len(self.reserved) + 1) // 2)
 
     def _ahead(self) -> int:
-        least, most = (count * len(self.crew) for count in AHEAD)
+        least, most = (count * self.crew.most for count in AHEAD)
         pace = self.given / max(time.monotonic() - self.reserved_at, 0.001)
         return min(max(least, round(pace * AHEAD_SECONDS)), most)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from notify import garbage
 from notify.domain.address import CONTROL, parse_address
 from notify.domain.message import (
     MOST_RECIPIENTS_OF_ONE_MAIL,
@@ -51,6 +52,7 @@ class HandedOver:
     suppressed: int = 0
 
 
+@garbage.paused()
 def hand_over(
     connection: Connection,
     fields: Mapping[str, Any],
@@ -77,6 +79,7 @@ def hand_over(
     return _stored(connection, [door], origin)[0]
 
 
+@garbage.paused()
 def hand_over_all(
     connection: Connection, given: Sequence[Mapping[str, Any]], settings: HandOverSettings
 ) -> list[HandedOver]:
