@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = secrets.token_urlsafe(64)  # Airflow's own is shorter than HS512 wants
 
 import pytest  # noqa: E402 - after the environment is set
 import sqlalchemy as sa  # noqa: E402
@@ -24,16 +26,21 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from sqlalchemy.engine import URL, Connection, Engine  # noqa: E402
 
 from dev.postgres import Postgres  # noqa: E402
-from notify.settings import HandOverSettings, SenderIdentity  # noqa: E402
+from notify.cli import main  # noqa: E402
+from notify.settings import HandOverSettings, SenderIdentity, database_url  # noqa: E402
 from notify.storage import schema  # noqa: E402
-from notify.storage.engine import normal_url  # noqa: E402
+from notify.storage.engine import engine_for, normal_url  # noqa: E402
 from tests import workers  # noqa: E402
+from tests.connections import postgres_connection  # noqa: E402
 
 # How long an example takes is the machine's business, and that of the workers beside.
 settings.register_profile("notify", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("notify")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+#: A command's arguments in; exit status, output and errors out.
+Command = Callable[..., tuple[int, str, str]]
 
 #: A database with our schema, copied for each test.
 TEMPLATE = "notify_template"
@@ -119,6 +126,28 @@ def connection(engine: Engine) -> Iterator[Connection]:
     """A connection to the test's own outbox database, in a transaction that the test may commit."""
     with engine.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def notify_db(database: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
+    """The test's own outbox database, as the connection ``notify_db`` tells it to tasks, pages and commands."""
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", postgres_connection(database))
+    found = database_url()
+    yield database
+    engine_for(found).dispose()  # one engine a process, which outlives the database
+
+
+@pytest.fixture
+def notify(notify_db: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """``python -m notify``, in this process."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 from dev.settings import CHECKOUT
 from dev.stack import Stack
 from tests.acceptance.observing import clear, dag, wait_until
+from tests.connections import postgres_connection
 
 SENDER = "smtp_default"
 SECOND = "smtp_second"
@@ -102,7 +103,7 @@ def test_a_pool_of_zero_holds_and_says_so(stack: Stack) -> None:
 def test_a_group_reads_in_its_own_languages(stack: Stack) -> None:
     """People are imported by the command line; a mail to their group reaches each in their own language."""
     importing = [sys.executable, "-m", "notify", "people", "import", "include/sample/people.csv"]
-    env = {**os.environ, "AIRFLOW_CONN_NOTIFY_DB": json.dumps(outbox_connection(stack))}
+    env = {**os.environ, "AIRFLOW_CONN_NOTIFY_DB": postgres_connection(stack.postgres.uri("notify"))}
     done = subprocess.run(importing, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("5 people imported: 5 added")
 
@@ -122,12 +123,6 @@ def test_a_group_reads_in_its_own_languages(stack: Stack) -> None:
     }
     assert "Sprawa C-1" in read["Anna Nowak <anna@example.com>"]
     assert "Prípad C-1" in read["Zuzana Kováčová <zuzana@example.com>"]
-
-
-def outbox_connection(stack: Stack) -> dict[str, str]:
-    """The outbox database as an Airflow connection."""
-    host = str(stack.postgres.socket_dir)
-    return {"conn_type": "postgres", "host": host, "login": "postgres", "schema": "notify"}
 
 
 def test_everything_wrong_is_told_at_once(stack: Stack) -> None:

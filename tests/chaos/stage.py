@@ -31,6 +31,7 @@ from tests.chaos.proxy import Gate, Proxy
 from tests.chaos.sink import Arrival, Door, Mode, Sink
 from tests.chaos.strikes import Action, Strike, When
 from tests.chaos.worker import SENDER, Orders
+from tests.connections import postgres_connection
 
 #: How long to wait for what must come, in seconds.
 DEADLINE = 60.0
@@ -419,16 +420,10 @@ class Stage:
 
     def check_by_command(self) -> None:
         """Have the command say whether the balance is even."""
-        url = self.world.url
-        described = {
-            "conn_type": "postgres",
-            "host": url.query["host"],
-            "login": url.username,
-            "schema": url.database,
-        }
+        connection = postgres_connection(self.world.url)
         done = subprocess.run(
             [sys.executable, "-m", "notify", "check"],
-            env=os.environ | {"AIRFLOW_CONN_NOTIFY_DB": json.dumps(described), "PYTHONPATH": str(CHECKOUT / "plugins")},
+            env=os.environ | {"AIRFLOW_CONN_NOTIFY_DB": connection, "PYTHONPATH": str(CHECKOUT / "plugins")},
             capture_output=True,
             text=True,
             check=False,

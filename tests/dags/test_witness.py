@@ -19,6 +19,7 @@ from notify.domain.identity import Mark, read_mark
 from notify.exceptions import RestoredCopy
 from notify.storage import identity
 from notify.witness import Witness, watched
+from tests.connections import postgres_connection
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OWN, OTHER = UUID(int=1), UUID(int=2)
@@ -114,14 +115,13 @@ def test_before_and_after(variables: dict[str, str], engine: Engine) -> None:
 
 def test_in_airflow(engine: Engine, tmp_path: Path) -> None:
     """Airflow's own task leaves the mark in a Variable and finds it again: an outbox gone back sends nothing."""
-    described = {"conn_type": "postgres", "login": "postgres", "schema": engine.url.database}
     sender = {"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"from_email": "a@example.com"}}
     environment = os.environ | {
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
-        "AIRFLOW_CONN_NOTIFY_DB": json.dumps(described | {"host": engine.url.query["host"]}),
+        "AIRFLOW_CONN_NOTIFY_DB": postgres_connection(engine.url),
         "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(sender),
         "PYTHONPATH": str(CHECKOUT / "plugins"),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -27,19 +27,13 @@ def room(engine: Engine, hand_over_settings: HandOverSettings) -> Iterator[Postr
 
 
 @pytest.fixture
-def notify(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in this process; what it is told must be done."""
-    url = engine.url
-    database = {
-        "conn_type": "postgres", "login": url.username, "host": url.query.get("host") or url.host,
-        "schema": url.database, "port": url.port,
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(database))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+def notify(notify: Any) -> Command:
+    """The command line; what it is told must be done."""
 
     def run(*arguments: str) -> str:
-        assert cli.main(arguments) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
+        status, out, err = notify(*arguments)
+        assert status == 0, err
+        return out
 
     return run
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
 
 from notify import settings
 from notify.bouncing import BounceResult
@@ -35,14 +35,10 @@ def context() -> Any:
 
 
 @pytest.fixture
-def room(engine: Engine, hand_over_settings: HandOverSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postroom]:
+def room(
+    engine: Engine, notify_db: URL, hand_over_settings: HandOverSettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Postroom]:
     """A post room that Airflow's connections lead to."""
-    url = engine.url
-    database = {
-        "conn_type": "postgres", "login": url.username, "host": url.query.get("host") or url.host,
-        "schema": url.database, "port": url.port,
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(database))
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_BOUNCE_HARD_DAYS", "0")
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_BOUNCE_CONTACT", BOB)
     with ImapServer() as server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -377,6 +376,7 @@ def test_what_stays_is_told(room: Newsroom, give: Callable[..., int]) -> None:
     assert erase(room.engine, ANNA).left_in == [number]  # and again, though nothing else is known any more
 
 
+@pytest.mark.usefixtures("notify")
 @pytest.mark.parametrize("harm", ["copy", "locked"])
 def test_files_that_stay_in_object_storage(  # noqa: PLR0917 - pytest passes them by name
     room: Newsroom,
@@ -394,7 +394,6 @@ def test_files_that_stay_in_object_storage(  # noqa: PLR0917 - pytest passes the
         attachments=[{"filename": "a", "content": b"hers"}],
         using=replace(hand_over_settings, attachment_store=f"file://{store}"),
     )
-    command_line(room, monkeypatch)
     [file] = store.iterdir()
     if harm == "copy":
         with room.engine.connect() as connection:
@@ -413,24 +412,15 @@ def test_files_that_stay_in_object_storage(  # noqa: PLR0917 - pytest passes the
     assert len(room.rows("select 1 from notify.attachments where doomed_at is not null")) == 1
 
 
-def command_line(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands find the outbox."""
-    url = room.engine.url
-    described = {"conn_type": "postgres", "login": "postgres", "schema": url.database, "host": url.query["host"]}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
-
-
+@pytest.mark.usefixtures("notify")
 def test_command(
     room: Newsroom,
     give: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """`person erase` tells who is meant and what it would do; what it did, it tells without a name, as does the log."""
     everything(room, give)
-    command_line(room, monkeypatch)
     with caplog.at_level(logging.DEBUG):
         caplog.clear()
         assert main(["person", "erase", ANNA, "--dry-run"]) == 0

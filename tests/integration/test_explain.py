@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
 
 from notify import cli
 from notify.channels.memory import MemoryChannel
@@ -46,31 +46,6 @@ def room(engine: Engine, tmp_path: Path) -> Newsroom:
     found.choose("bob", "daily")
     found.choose("carl", "never")
     return found
-
-
-@pytest.fixture
-def notify(database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The command line in this process: arguments in; exit status and texts out."""
-    described = {
-        "conn_type": "postgres",
-        "host": database.query.get("host") or database.host,
-        "login": database.username,
-        "password": database.password,
-        "port": database.port,
-        "schema": database.database,
-    }
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_NOTIFY_DB", json.dumps({name: value for name, value in described.items() if value})
-    )
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    yield run
-    cli.database.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
 
 
 def lines(answer: tuple[int, str, str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -132,17 +131,11 @@ def test_a_message_without_a_body_is_not_sent_again(room: Newsroom, give: Callab
     assert room.rows("select status from notify.messages") == ["sent"]
 
 
+@pytest.mark.usefixtures("notify")
 def test_a_message_without_a_body_is_shown_as_such(
-    room: Newsroom,
-    give: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    room: Newsroom, give: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`messages show` says that a body is gone, and only then."""
-    url = room.engine.url
-    place = {"conn_type": "postgres", "login": url.username, "host": url.query["host"], "schema": url.database}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(place))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
     number = give()
     drain(room.engine)
     gone = "No body any more (removed by Housekeeping, or erased)"
@@ -152,7 +145,6 @@ def test_a_message_without_a_body_is_shown_as_such(
     clean(room.engine)
     assert cli.main(["messages", "show", str(number)]) == 0
     assert gone in capsys.readouterr().out
-    cli.db.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
 
 
 def test_what_is_not_over_keeps_its_body(room: Newsroom, give: Callable[..., int]) -> None:
@@ -574,13 +566,11 @@ def test_stopped(room: Newsroom, give: Callable[..., int]) -> None:
     assert clean(room.engine).summary.startswith("removed 1 bodies; nothing more is due; ")
 
 
+@pytest.mark.usefixtures("notify_db")
 def test_the_task(
     room: Newsroom, give: Callable[..., int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The task reads the times from the Variables, and its XCom and log tell what it removed."""
-    url = room.engine.url
-    described = {"conn_type": "postgres", "login": "postgres", "schema": url.database, "host": url.query["host"]}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KEEP_BODIES", "P2D")
     give()
     drain(room.engine)
@@ -597,6 +587,7 @@ def test_the_task(
         task.execute({})
 
 
+@pytest.mark.usefixtures("notify_db")
 def test_a_copy_removes_nothing(  # noqa: PLR0917 - pytest passes them by name
     room: Newsroom,
     give: Callable[..., int],
@@ -606,9 +597,6 @@ def test_a_copy_removes_nothing(  # noqa: PLR0917 - pytest passes them by name
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """In a restored copy the task is red and removes nothing: its object storage may be the original's."""
-    url = room.engine.url
-    described = {"conn_type": "postgres", "login": "postgres", "schema": url.database, "host": url.query["host"]}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
     give(attachments=[{"filename": "a.txt", "content": b"theirs"}], using=stored)
     drain(room.engine)
     age(room.engine, 91)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection, Engine
 
-from notify import cli
-from notify.cli.database import connect
 from notify.domain.person import Person
 from notify.domain.preference import Frequency, Preference
 from notify.exceptions import ConfigurationError
@@ -231,24 +228,11 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def notify(database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The command line in this process."""
-    described = {"conn_type": "postgres", "host": database.query.get("host") or database.host}
-    described |= {"login": database.username, "password": database.password, "port": database.port}
-    described["schema"] = database.database
-    given = {name: value for name, value in described.items() if value}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(given))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+def notify(notify: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, with a kind of ours and a zone."""
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_KINDS", '{"invoice_paid": {"choices": ["daily"], "default": "daily"}}')
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_TIMEZONE", "Europe/Vienna")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    yield run
-    connect().dispose()  # one engine a process, which outlives the database
+    return notify
 
 
 @pytest.mark.usefixtures("sample")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from notify.domain.identity import Mark
 from notify.exceptions import RestoredCopy
 from notify.storage import identity, schema
 from notify.storage.engine import normal_url
+from tests.connections import postgres_connection
 
 MESSAGES = """
     insert into notify.contents (body) values ('b');
@@ -253,13 +253,7 @@ def test_a_failover_that_lost_a_run(server: Postgres) -> None:
 
 def command(monkeypatch: pytest.MonkeyPatch, address: URL, mark: Mark | None, *words: str) -> int:
     """A command, with a connection and, where there is one, the mark."""
-    described = {
-        "conn_type": "postgres",
-        "login": "postgres",
-        "host": address.query["host"],
-        "schema": address.database,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
+    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", postgres_connection(address))
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
     monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", str(mark or ""))
     return main(["db", *words])

@@ -26,6 +26,7 @@ from notify.settings import HandOverSettings
 from notify.storage import people, schema
 from notify.storage.engine import engine_for
 from notify.storage.models import SCHEMA, metadata
+from tests.connections import postgres_connection
 from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -506,22 +507,10 @@ def test_down_to_messages_and_up_again(room: Newsroom, engine: Engine) -> None:
 # --- The command line ------------------------------------------------------------------------------------------------
 
 
-def connection_json(url: URL) -> str:
-    """The connection notify_db as an admin sets it in the environment."""
-    described = {
-        "conn_type": "postgres",
-        "host": url.query.get("host") or url.host,
-        "login": url.username,
-        "password": url.password,
-        "port": url.port,
-        "schema": url.database,
-    }
-    return json.dumps({name: value for name, value in described.items() if value})
-
-
 def command(url: URL, *arguments: str) -> subprocess.Popen[str]:
     """``python -m notify`` in a process of its own."""
-    environment = os.environ | {"AIRFLOW_CONN_NOTIFY_DB": connection_json(url), "PYTHONPATH": str(CHECKOUT / "plugins")}
+    connection = postgres_connection(url)
+    environment = os.environ | {"AIRFLOW_CONN_NOTIFY_DB": connection, "PYTHONPATH": str(CHECKOUT / "plugins")}
     return subprocess.Popen(
         [sys.executable, "-m", "notify", *arguments],
         stdout=subprocess.PIPE,
@@ -587,21 +576,6 @@ def _wait_for_waiting(connection: Connection, count: int) -> None:
         """.replace("COUNT", str(count))
         )
     )
-
-
-@pytest.fixture
-def notify(database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The command line in this process: arguments in; exit status and texts out."""
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", connection_json(database))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    yield run
-    cli.db.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
 
 
 def test_downgrade_command(notify: Command, engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from notify import cli
 from notify.channels.memory import MemoryChannel
 from notify.drain import Drainer
 from notify.exceptions import SenderFault
@@ -29,24 +28,17 @@ MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\dZ"
 
 
 @pytest.fixture
-def notify(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """`python -m notify senders` in this process, with what it is told beside; its output."""
-    url = engine.url
-    database = {
-        "conn_type": "postgres", "login": url.username, "host": url.query.get("host") or url.host,
-        "schema": url.database, "port": url.port,
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(database))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+def notify(notify: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`python -m notify senders`, with what it is told beside; its output."""
     for name in ("SENDERS", "OUTBOX_MARK"):  # the home of the tests has no Variables, not even a table for them
         monkeypatch.setenv(f"AIRFLOW_VAR_NOTIFY_{name}", "")
 
     def run(*arguments: str) -> str:
-        assert cli.main(["senders", *arguments]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
+        status, out, err = notify("senders", *arguments)
+        assert status == 0, err
+        return out
 
-    yield run
-    cli.db.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
+    return run
 
 
 #: Output of the command.

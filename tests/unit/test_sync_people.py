@@ -22,7 +22,7 @@ from notify.domain.preference import Frequency, Preference
 from notify.exceptions import ConfigurationError
 from notify.operators.sync_people import SyncPeopleOperator, _faults_of_columns, _value
 from notify.storage import people
-from notify.storage.engine import engine_for
+from tests.connections import postgres_connection
 
 #: A firm's table, with its own names and types.
 STAFF = """
@@ -42,32 +42,13 @@ SQL = """
 
 
 def described(url: URL, conn_type: str) -> str:
-    """A PostgreSQL database as an Airflow connection."""
-    fields = {
-        "conn_type": conn_type,
-        "host": url.query.get("host") or url.host,
-        "login": url.username,
-        "password": url.password,
-        "port": url.port,
-        "schema": url.database,
-        "extra": {"sslmode": "prefer", "cursor": "what only Airflow's own hook knows"},
-    }
-    return json.dumps({name: value for name, value in fields.items() if value})
+    """A PostgreSQL database as an Airflow connection, with extras that are not all for libpq."""
+    extra = {"sslmode": "prefer", "cursor": "what only Airflow's own hook knows"}
+    return postgres_connection(url, conn_type, extra=extra)
 
 
 @pytest.fixture
-def outbox(database: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
-    """The outbox database, as the connection notify_db."""
-    connection = described(database, "postgres")
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", connection)
-    yield database
-    from notify.settings import database_url
-
-    engine_for(database_url()).dispose()  # one engine a process, which outlives the database
-
-
-@pytest.fixture
-def firm(empty_database: URL, outbox: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def firm(empty_database: URL, notify_db: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Another database, the firm's, as the generic connection hr."""
     monkeypatch.setenv("AIRFLOW_CONN_HR", described(empty_database, "generic"))
     engine = sa.create_engine(empty_database)
@@ -223,7 +204,9 @@ def test_no_query(firm: Engine) -> None:
         ("elsewhere", "oracle://db.example.com", "type 'oracle', for which no SQL hook is installed"),
     ],
 )
-def test_no_database(outbox: URL, monkeypatch: pytest.MonkeyPatch, conn_id: str, uri: str | None, fault: str) -> None:
+def test_no_database(
+    notify_db: URL, monkeypatch: pytest.MonkeyPatch, conn_id: str, uri: str | None, fault: str
+) -> None:
     """A connection that is none, or none to an SQL database, is named with what to do."""
     if uri:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", uri)
@@ -244,7 +227,7 @@ class SqliteHook(DbApiHook):
 
 
 @pytest.fixture
-def file(tmp_path: Path, outbox: URL, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def file(tmp_path: Path, notify_db: URL, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """An SQLite database as the connection hr, with Airflow's hook; called, it runs statements there."""
     path = tmp_path / "staff.db"
     monkeypatch.setenv("AIRFLOW_CONN_HR", json.dumps({"conn_type": "sqlite", "host": str(path)}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 
@@ -36,19 +35,11 @@ def airflow() -> Iterator[FastAPI]:
 
 
 @pytest.fixture
-def outbox(database: URL, monkeypatch: pytest.MonkeyPatch) -> URL:
-    """The outbox database, as the connection ``notify_db`` tells the server."""
-    described = {
-        "conn_type": "postgres",
-        "login": database.username,
-        "host": database.query.get("host") or database.host,
-        "port": database.port,
-        "schema": database.database,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(described))
+def outbox(notify_db: URL, monkeypatch: pytest.MonkeyPatch) -> URL:
+    """The outbox database, as the server knows it, with one sender."""
     monkeypatch.setattr("notify.settings.senders", lambda: ("smtp_default",))
     monkeypatch.setattr(LOOKOUT, "_until", math.inf)  # or pages would look around by the way
-    return database
+    return notify_db
 
 
 @pytest.fixture

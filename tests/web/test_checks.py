@@ -47,6 +47,7 @@ from notify.settings import HandOverSettings
 from notify.storage import drains, identity, schema
 from notify.storage.engine import engine_for, normal_url
 from notify.web.mount import MountedApp
+from tests.connections import postgres_connection
 from tests.metadata import BUNDLE, add_dag, add_run, add_task
 
 SENDER = "smtp_default"
@@ -57,22 +58,15 @@ Set = Callable[[str, str], None]
 
 def connect(monkeypatch: pytest.MonkeyPatch, name: str, described: dict[str, Any] | URL) -> None:
     """Set a connection of Airflow's, as its environment may."""
-    if isinstance(described, URL):
-        described = {
-            "conn_type": "postgres", "login": described.username, "port": described.port, "schema": described.database,
-            "host": described.query.get("host") or described.host,
-        }  # fmt: skip
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(described))
+    text = postgres_connection(described) if isinstance(described, URL) else json.dumps(described)
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", text)
 
 
 @pytest.fixture
-def place(database: URL, metadata: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
+def place(notify_db: URL, metadata: Session, monkeypatch: pytest.MonkeyPatch) -> URL:
     """An outbox, an Airflow beside it, and one sender, all as they should be."""
-    connect(monkeypatch, "notify_db", database)
     connect(monkeypatch, SENDER, SMTP)
-    url = settings.database_url()
-    yield database
-    engine_for(url).dispose()
+    return notify_db
 
 
 @pytest.fixture
