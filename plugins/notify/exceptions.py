@@ -114,6 +114,28 @@ class InvalidSuppression(Invalid):
     thing = "suppression"
 
 
+class InvalidUnsubscription(Invalid):
+    """It was not put down that an address wants no more of something; nothing was changed."""
+
+    thing = "unsubscription"
+
+
+class InvalidNumber(NotifyError, ValueError):
+    """No SMS can go to this phone number.
+
+    :param flaw: what is wrong with it, in a word, to count by
+    :param message: what is wrong with it and what to write instead, without a full stop
+    """
+
+    def __init__(self, flaw: str, message: str) -> None:
+        self.flaw = flaw
+        super().__init__(message)
+
+
+class InvalidText(NotifyError, ValueError):
+    """This text cannot be sent as an SMS."""
+
+
 class TemplateError(NotifyError):
     """A template cannot be used."""
 
@@ -147,6 +169,10 @@ class NothingKnown(Missing, ConfigurationError):
 
 class InvalidSchedule(ConfigurationError):
     """A schedule is neither a cron expression, nor an Airflow preset, nor an ISO 8601 duration."""
+
+
+class InvalidRegion(ConfigurationError):
+    """A region is no country that has phone numbers."""
 
 
 class SchemaError(ConfigurationError):

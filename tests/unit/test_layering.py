@@ -61,6 +61,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {"domain": ("notify.domain", "notify.excep
 
 #: What must not be imported when the module is: it would load in every scheduler and DAG processor.
 LATE: dict[str, tuple[str, ...]] = {
+    "domain": ("phonenumbers", "anyascii"),
     "storage": ("airflow",),
     "listeners": ("sqlalchemy", "psycopg", "jinja2", "notify.storage", "notify.rendering"),
     "operators": ("sqlalchemy", "psycopg", "jinja2", "notify.storage", "notify.rendering", "notify.channels"),
