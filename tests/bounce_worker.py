@@ -20,7 +20,7 @@ from notify.bouncing import Bouncing
 from notify.mailboxes.imap import ImapMailbox, ImapSource
 from notify.mailboxes.imap_settings import ImapSettings
 from notify.settings import BounceSettings, HandOverSettings, SenderIdentity
-from notify.storage import bounces
+from notify.storage import withholding
 from tests.returns import imap_connection
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "include" / "templates"
@@ -43,7 +43,7 @@ def main() -> int:
         case "finish":
             ImapMailbox.finish = die  # type: ignore[method-assign]
         case "take":
-            bounces.withhold = die
+            withholding.from_address = die
         case "tell":
             told = bouncing.tell_senders
             bouncing.tell_senders = lambda *given, **named: die(told(*given, **named))

@@ -21,7 +21,7 @@ from notify.exceptions import ConfigurationError, MailboxFault, UnreadableMail
 from notify.mailboxes import Mailbox, Source
 from notify.progress import Progress
 from notify.settings import BounceSettings, HandOverSettings
-from notify.storage import bounces, schema, suppressions
+from notify.storage import bounces, schema, suppressions, withholding
 from notify.storage.bounces import KnownMessage
 from notify.storage.engine import transaction
 from notify.storage.outbox import Origin
@@ -359,7 +359,7 @@ class _Taken:
         if suppressions.add(self.connection, address, reason, expiry, source):
             self.tally["suppressed"] += 1
             self.lines.append(f"message {message.id}: the address gets nothing {_until(expiry)}")
-        withheld = bounces.withhold(self.connection, address, f"on the suppression list: {reason}")
+        withheld = withholding.from_address(self.connection, address, f"on the suppression list: {reason}")
         if withheld:
             self.tally["withheld"] += withheld
             self.lines.append(f"{withheld} messages that waited for that address alone are suppressed")

@@ -33,7 +33,7 @@ from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
 from notify.sessions import Report, SessionThread, Task
-from notify.storage import attempts, drains, identity, links, schema, suppressions, waiting
+from notify.storage import attempts, drains, identity, links, schema, waiting, withholding
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.bounces import secret as bounce_secret
 from notify.storage.drains import AtWork
@@ -329,7 +329,7 @@ class _Run:
         with self._transaction() as connection:
             drains.keep(connection, self.drain)
             gone, messages = attempts.release_unfit(connection, self.drain)
-            self.result.suppressed += suppressions.withhold(connection, messages)
+            self.result.suppressed += withholding.from_suppressed(connection, messages)
         self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in gone)
 
     # --- The database ------------------------------------------------------------------------------------------------

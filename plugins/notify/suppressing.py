@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.address import CONTROL, parse_address
 from notify.exceptions import Fault, InvalidSuppression
-from notify.storage import bounces, schema, suppressions
+from notify.storage import schema, suppressions, withholding
 
 #: For longer, an address is suppressed for good.
 MOST_DAYS = 36_500
@@ -48,7 +48,7 @@ def suppress(connection: Connection, address: str, reason: str, days: str | int 
     changed = suppressions.add(connection, mailbox, words, lasting)
     # What is queued was handed over before; also when the address is on the list already, for another reason.
     (counting,) = suppressions.among(connection, [mailbox]).values()
-    withheld = bounces.withhold(connection, mailbox, f"on the suppression list: {counting}")
+    withheld = withholding.from_address(connection, mailbox, f"on the suppression list: {counting}")
     return Suppressed(mailbox, changed, withheld)
 
 

@@ -206,41 +206,11 @@ _COUNT = sa.text("""
     where address = :address and counts and received_at > now() - cast(:window as interval)
 """)
 
-# As at hand-over: the recipient is refused, and the message where nobody else is left. What somebody is moving at this
-# moment is theirs. What reached others before goes its way: the drain finds that nobody is left, and calls it sent.
-_WITHHOLD = sa.text("""
-    with mine as (
-        select m.id from notify.messages m
-        where m.status = 'queued'
-          and m.id in (select r.message_id from notify.recipients r where lower(r.address) = :address)
-        for update of m skip locked
-    ), refused as (
-        update notify.recipients r
-        set outcome = 'permanent', code = null, response = :reason, settled_at = clock_timestamp()
-        from mine
-        where r.message_id = mine.id and lower(r.address) = :address and r.outcome not in ('accepted', 'permanent')
-        returning r.message_id
-    )
-    update notify.messages m set status = 'suppressed', status_reason = :reason
-    from (select distinct message_id from refused) hit
-    where m.id = hit.message_id and not exists (
-        select from notify.recipients r
-        where r.message_id = m.id and lower(r.address) <> :address and r.outcome <> 'permanent')
-""")
-
 
 def count(connection: Connection, address: str, window: timedelta) -> int:
     """How many different messages to an address have lately come back, of those that are held against it."""
     found: int = connection.scalar(_COUNT, {"address": address, "window": window})
     return found
-
-
-def withhold(connection: Connection, address: str, reason: str) -> int:
-    """Let nothing that is queued go to this address.
-
-    :returns: how many messages go to nobody now, and are suppressed
-    """
-    return connection.execute(_WITHHOLD, {"address": address.lower(), "reason": reason}).rowcount
 
 
 # --- Telling the sender of the mail ----------------------------------------------------------------------------------

@@ -126,33 +126,6 @@ def hide(connection: Connection, address: str) -> bool:
     return connection.execute(_HIDE, values).rowcount > 0
 
 
-_REFUSE = sa.text("""
-    update notify.recipients r
-    set outcome = 'permanent', code = null, response = 'on the suppression list: ' || s.reason,
-        settled_at = clock_timestamp()
-    from notify.suppressions s
-    where r.message_id = any(cast(:messages as bigint[])) and r.outcome not in ('accepted', 'permanent')
-      and s.address = lower(r.address) and coalesce(s.expires_at > clock_timestamp(), true)
-    returning r.message_id, r.response
-""")
-_SUPPRESS = sa.text("""
-    update notify.messages m set status = 'suppressed', status_reason = :reason
-    where m.id = :message and m.status = 'queued'
-      and not exists (select from notify.recipients r where r.message_id = m.id and r.outcome <> 'permanent')
-""")
-
-
-def withhold(connection: Connection, messages: Iterable[int]) -> int:
-    """Let these messages, as far as they are queued by the caller, go to nobody who is on the list.
-
-    :param messages: numbers of messages that the caller has locked
-    :returns: how many go to nobody now, and are suppressed
-    """
-    refused = {row.message_id: row.response for row in connection.execute(_REFUSE, {"messages": list(messages)})}
-    each = [{"message": message, "reason": reason} for message, reason in sorted(refused.items())]
-    return sum(connection.execute(_SUPPRESS, one).rowcount for one in each)
-
-
 def find(connection: Connection, addresses: Iterable[str]) -> dict[str, Suppression]:
     """What stands on the list of these at this moment, by the address in lower case."""
     known = keys(addresses)

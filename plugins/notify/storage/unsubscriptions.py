@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
+from notify.domain.message import Priority
+from notify.storage import withholding
 from notify.storage.models import unsubscriptions
 from notify.storage.suppressions import hashed, keys
 
@@ -32,27 +34,6 @@ _HIDE = sa.text("""
     insert into notify.unsubscriptions (address, scope, actor, created_at)
     select :hashed, scope, 'a person who was erased', created_at from gone
     on conflict (address, scope) do nothing
-""")
-
-# As for an address that comes onto the suppression list; what somebody is moving at this moment is theirs.
-_WITHHOLD = sa.text("""
-    with mine as (
-        select m.id from notify.messages m
-        where m.status = 'queued' and m.priority = 'bulk'
-          and m.id in (select r.message_id from notify.recipients r where lower(r.address) = :address)
-        for update of m skip locked
-    ), refused as (
-        update notify.recipients r
-        set outcome = 'permanent', code = null, response = :reason, settled_at = clock_timestamp()
-        from mine
-        where r.message_id = mine.id and lower(r.address) = :address and r.outcome not in ('accepted', 'permanent')
-        returning r.message_id
-    )
-    update notify.messages m set status = 'suppressed', status_reason = :reason
-    from (select distinct message_id from refused) hit
-    where m.id = hit.message_id and not exists (
-        select from notify.recipients r
-        where r.message_id = m.id and lower(r.address) <> :address and r.outcome <> 'permanent')
 """)
 
 
@@ -96,7 +77,7 @@ def withhold(connection: Connection, address: str) -> int:
 
     :returns: how many go to nobody now, and are suppressed
     """
-    return connection.execute(_WITHHOLD, {"address": address.lower(), "reason": UNSUBSCRIBED}).rowcount
+    return withholding.from_address(connection, address, UNSUBSCRIBED, priority=Priority.BULK)
 
 
 def hide(connection: Connection, address: str) -> bool:
