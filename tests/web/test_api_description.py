@@ -31,6 +31,7 @@ from notify.web.api.answer import Answer
 from notify.web.api.request import REPLAYED
 from notify.web.app import create_app
 from notify.web.body import MOST, MOST_HANDED_OVER
+from notify.web.rights import Right
 from tests.web.test_rights import ROUTES
 from tests.web_client import As
 
@@ -220,6 +221,14 @@ def test_the_table_of_routes() -> None:
                     right for verb, asked, right in ROUTES if verb == method and asked == filled(route.path)
                 ).name
     assert told == known
+
+
+def test_the_table_of_rights() -> None:
+    """docs/api.md says of each right that a route asks for what it lets people do, in the words of an error."""
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", PAGE, flags=re.MULTILINE))
+    asked = set(re.findall(r"\| ([A-Z_]+) \|$", PAGE, flags=re.MULTILINE))
+    assert asked == set(told)
+    assert told == {right.name: right.means for right in Right if right.name in asked}
 
 
 def filled(path: str) -> str:
