@@ -1,5 +1,6 @@
-"""What readers may change by the links in their mails, without a login: what they get of which kind, and when.
+"""What readers want no more of: by the links in their mails, without a login; or by somebody else, on their word.
 
+By a link they change what they get of which kind, and when.
 Whom a link is for, the message says that it came with: its only recipient. A person's wishes are preferences, by the
 same code as everywhere. An outside address has none; what is unwanted there, and whether an address wants bulk
 mail, stands in :mod:`notify.storage.unsubscriptions`.
@@ -14,11 +15,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from notify.domain import link
+from notify.domain.address import parse_address
 from notify.domain.kind import DIGEST, Kind
 from notify.domain.link import Purpose
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency, Preference
-from notify.exceptions import Fault, InvalidPreference
+from notify.exceptions import Fault, InvalidPreference, InvalidUnsubscription
 from notify.preferences import clear_preference, set_preference
 from notify.storage import links, people, preferences, unsubscriptions
 from notify.storage.links import LinkedMessage
@@ -107,13 +109,58 @@ def unsubscribe(connection: Connection, reader: Reader, scopes: Iterable[str], k
 
 def _stop(connection: Connection, reader: Reader, scope: str, kinds: Kinds) -> bool:
     if scope == BULK or reader.person is None:
-        changed = unsubscriptions.add(connection, reader.message.address, scope, reader.actor)
-        if scope == BULK:
-            unsubscriptions.withhold(connection, reader.message.address)
-        return changed
+        return _put_down(connection, reader.message.address, scope, reader.actor).changed
     if reader.frequency(kinds[scope]) is Frequency.NEVER:
         return False
     return _say(connection, reader, scope, {"frequency": Frequency.NEVER})
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What came of it.
+
+    :param address: a mailbox, in lower case
+    :param changed: False: it stood there already
+    :param withheld: queued messages that go to nobody now
+    """
+
+    address: str
+    changed: bool
+    withheld: int
+
+
+def _put_down(connection: Connection, address: str, scope: str, actor: str) -> Stopped:
+    """Send no more of this to an address; of bulk mail also nothing that is queued."""
+    changed = unsubscriptions.add(connection, address, scope, actor)
+    withheld = unsubscriptions.withhold(connection, address) if scope == BULK else 0
+    return Stopped(address.lower(), changed, withheld)
+
+
+def stop(connection: Connection, address: str, scope: str, actor: str, kinds: Kinds) -> Stopped:
+    """Send no more of something to an address, because somebody says that its reader wants it so.
+
+    :param address: a mailbox, in whatever case
+    :param scope: :data:`notify.storage.unsubscriptions.BULK`; or a kind of event, where the address is nobody's whom
+        we know, for people have preferences
+    :param actor: who says so, and by what door
+    :raises InvalidUnsubscription: something is wrong with it; the error names every fault
+    """
+    faults: list[Fault] = []
+    mailbox = ""
+    try:
+        mailbox = parse_address(address).mailbox.lower()
+    except ValueError as error:
+        faults.append(Fault("address", str(error)))
+    refusable = [kind.name for kind in kinds.values() if kind.refusable]
+    if scope not in {BULK, *refusable}:
+        told = f"{scope!r} is nothing that an address can be unsubscribed from; {', '.join([BULK, *refusable])} are"
+        faults.append(Fault("scope", told))
+    elif scope != BULK and (person := people.find_by_email(connection, [mailbox]).get(mailbox)):
+        told = f"{mailbox!r} is the address of {person.login!r}, who has preferences: say there that it is never"
+        faults.append(Fault("scope", told))
+    if faults:
+        raise InvalidUnsubscription(faults)
+    return _put_down(connection, mailbox, scope, actor)
 
 
 def resubscribe(connection: Connection, reader: Reader, former: Mapping[str, Frequency | None], kinds: Kinds) -> bool:

@@ -29,7 +29,8 @@ from notify.handover import hand_over
 from notify.rendering import mime
 from notify.rendering.rewriting import rewrite_body
 from notify.settings import HandOverSettings
-from notify.storage import identity, outbox, suppressions
+from notify.storage import balance, identity, outbox, suppressions, unsubscriptions
+from notify.storage.engine import transaction
 from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
 
 ANNA = "anna@example.com"
@@ -175,6 +176,16 @@ def test_nothing_is_left(room: Newsroom, give: Callable[..., int]) -> None:
     assert room.rows("select data from notify.events where data::text like '%\"anna\"%'") == []
     assert room.rows("select plan from notify.deadlines where plan::text like '%\"anna\"%'") == []
     assert room.rows("select reason from notify.message_events where actor like 'anna%'") == []
+
+
+def test_who_acted(room: Newsroom) -> None:
+    """Whoever is erased is not named any more as who drew up the balance, or put down an unsubscription."""
+    with transaction(room.engine, actor="anna (page)") as connection:
+        balance.keep(connection, balance.draw_up(connection))
+        unsubscriptions.add(connection, "zoe@example.org", unsubscriptions.BULK, "anna (API)")
+    erase(room.engine, "anna")
+    named = "select created_by from notify.balance union all select actor from notify.unsubscriptions"
+    assert [one.partition("-")[0] for one in room.rows(named)] == ["erased", "erased"]
 
 
 def test_erased_by_login_is_the_same(room: Newsroom, give: Callable[..., int]) -> None:

@@ -21,7 +21,7 @@ from notify.exceptions import InvalidDeadline, InvalidEvent, InvalidPreference, 
 from notify.preferences import set_preference_fields
 from notify.publishing import publish_event
 from notify.settings import HandOverSettings
-from notify.storage import people, suppressions
+from notify.storage import people, suppressions, unsubscriptions
 from notify.suppressing import suppress
 from tests import metadata as airflows
 from tests.web_client import API, As
@@ -371,6 +371,97 @@ def test_pages_of_suppressions(user: TestClient, connection: Connection) -> None
     assert [one["address"] for one in bounced] == [f"a{number}@example.com" for number in (1, 3, 5)]
 
 
+# --- Unsubscriptions -------------------------------------------------------------------------------------------------
+
+
+def test_unsubscribing(boss: TestClient, connection: Connection, metadata: Session) -> None:
+    """On its reader's word an address gets no more bulk mail, queued or handed over later; and then again."""
+    letter = {"recipient": "Zoe@customer.example", "subject": "News", "message": "News", "priority": "bulk"}
+    queued = boss.post(f"{API}/messages", json=letter).json()["messages"][0]["id"]
+    place = f"{API}/unsubscriptions/ZOE@customer.example/bulk-mail"
+    answer = boss.put(place)
+    assert (answer.status_code, answer.json()) == (200, {"changed": True, "withheld": 1})
+    assert boss.get(f"{API}/messages/{queued}").json()["status"] == "suppressed"
+    assert boss.put(place).json() == {"changed": False, "withheld": 0}
+    assert boss.post(f"{API}/messages", json=letter).json()["suppressed"] == 1
+    [one] = boss.get(f"{API}/unsubscriptions").json()["addresses"]
+    assert one["address"] == "zoe@customer.example"
+    [said] = one["unsubscriptions"]
+    assert (said["scope"], said["created_by"]) == ("bulk-mail", "the_admin (API)")
+    assert boss.delete(place).status_code == 204
+    assert boss.delete(place).status_code == 404
+    assert boss.get(f"{API}/unsubscriptions").json()["addresses"] == []
+    assert boss.post(f"{API}/messages", json=letter).json()["suppressed"] == 0
+    about = {"address": "zoe@customer.example", "scope": "bulk-mail"}
+    assert logged(metadata) == [
+        ("notify.unsubscribe", "the_admin", about),
+        ("notify.unsubscribe", "the_admin", about),
+        ("notify.resubscribe", "the_admin", about),
+    ]
+
+
+def test_unsubscribed_from_a_kind(boss: TestClient) -> None:
+    """An address that is nobody's whom we know hears no more of a kind of event; all others do, and of all others."""
+    assert boss.put(f"{API}/unsubscriptions/zoe@customer.example/case_received").json()["changed"] is True
+    event = EVENT | {"recipients": "zoe@customer.example; anna"}
+    told = boss.post(f"{API}/events", json=event).json()
+    assert (told["mails"], told["refused"]) == (1, {"never": 1})
+    changed = {"kind": "case_changed", "data": {"changes": [{"what": "comment_added", "text": "See page 2."}]}}
+    assert boss.post(f"{API}/events", json=event | changed).json()["mails"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("nobody/bulk-mail", ["address"]),
+        ("zoe@customer.example/nonsense", ["scope"]),
+        ("zoe@customer.example/deadline_exceeded", ["scope"]),
+        ("Anna@Example.com/case_received", ["scope"]),
+        ("nobody/deadline_exceeded", ["address", "scope"]),
+    ],
+    ids=["no-address", "no-kind", "mandatory", "of-a-person", "two-faults"],
+)
+def test_what_nobody_can_unsubscribe_from(
+    boss: TestClient, connection: Connection, path: str, fields: list[str]
+) -> None:
+    """What would stop nothing is refused, with every fault: a mandatory kind, or a kind that preferences decide on."""
+    assert [field for field, _ in faults(boss.put(f"{API}/unsubscriptions/{path}"))] == fields
+    assert size(connection, "unsubscriptions") == 0
+
+
+def test_bulk_mail_to_a_person(boss: TestClient) -> None:
+    """Bulk mail is no kind of event: a person's address can be unsubscribed from it, which their record tells."""
+    assert boss.get(f"{API}/people/anna").json()["unsubscribed"] == []
+    assert boss.put(f"{API}/unsubscriptions/anna@example.com/bulk-mail").json()["changed"] is True
+    assert boss.get(f"{API}/people/anna").json()["unsubscribed"] == ["bulk-mail"]
+
+
+def test_pages_of_unsubscriptions(user: TestClient, connection: Connection) -> None:
+    """From page to page each address is seen once with all that it gets no more of; by scope, and by address."""
+    for number in range(7):
+        for scope in ("bulk-mail", "case_received") if number % 2 else ("bulk-mail",):
+            unsubscriptions.add(connection, f"a{number}@customer.example", scope, "the reader")
+    connection.commit()
+    seen, path = [], f"{API}/unsubscriptions?limit=2"
+    while path:
+        page = user.get(path).json()
+        seen += [(one["address"], len(one["unsubscriptions"])) for one in page["addresses"]]
+        path = page["next"]
+    assert seen == [(f"a{number}@customer.example", 1 + number % 2) for number in range(7)]
+
+    def found(**query: str) -> list[str]:
+        return [one["address"] for one in user.get(f"{API}/unsubscriptions", params=query).json()["addresses"]]
+
+    assert found(scope="case_received") == [f"a{number}@customer.example" for number in (1, 3, 5)]
+    assert found(address="A2@Customer.example") == ["a2@customer.example"]
+    assert found(address="a2@customer.example", scope="case_received") == []
+    unsubscriptions.hide(connection, "a2@customer.example")
+    connection.commit()
+    [hidden] = found(address="A2@customer.example")
+    assert hidden.startswith("sha256:")
+    assert user.get(f"{API}/unsubscriptions", params={"scope": "\0"}).status_code == 422
+
+
 # --- Senders ---------------------------------------------------------------------------------------------------------
 
 
@@ -432,7 +523,9 @@ def test_check(program: As, user: TestClient, connection: Connection, capsys: py
     user.post(f"{API}/events", json=EVENT)
     told = program("viewer").get(f"{API}/check").json()
     assert cli.main(["check", "--json"]) == 0
-    assert {name: value for name, value in told.items() if name != "at"} == json.loads(capsys.readouterr().out)
+    same = json.loads(capsys.readouterr().out)
+    assert datetime.fromisoformat(told.pop("at")) < datetime.fromisoformat(same.pop("at"))
+    assert told == same
     assert (told["even"], told["refused"]) == (True, {"never": 1, "own_action": 1})
     connection.execute(sa.text("update notify.events set recipients = 7"))
     connection.commit()

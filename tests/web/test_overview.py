@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from fastapi.testclient import TestClient
+from httpx import Response
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.orm import Session
 
+from notify import cli
 from notify.channels.memory import MemoryChannel
 from notify.drain import Drainer
 from notify.exceptions import SenderFault
 from notify.handover import hand_over
 from notify.schedules import SCHEDULED
 from notify.settings import HandOverSettings
-from notify.storage import drains
+from notify.storage import balance, drains
 from notify.web.pages.overview import IDLE
 from tests.metadata import add_dag, clear
 from tests.web_client import As
@@ -209,25 +213,94 @@ def test_every_dag_has_its_word() -> None:
 # --- The balance -----------------------------------------------------------------------------------------------------
 
 
+def check(client: TestClient) -> Response:
+    """Press the button; what comes is the page that it leads to, or an error."""
+    page = client.get("/notify/balance").text
+    token = re.search(r'action="/notify/balance">\s*<input type="hidden" name="csrf_token" value="([^"]+)"', page)
+    assert token
+    return client.post("/notify/balance", data={"csrf_token": token[1]}, follow_redirects=True)
+
+
 def test_balance(logged_in: As, connection: Connection, queue: Queue) -> None:
-    """The balance is drawn up when it is asked for, with its sums and what must never be found."""
+    """The balance is drawn up when somebody asks for it, with sums and what must never be found, and stays there."""
     client = logged_in("viewer")
-    page = words(client.get("/notify/balance").text)
-    assert "It is even" in page
+    assert "Nobody has checked it yet" in words(client.get("/notify/balance").text)
+    page = words(check(client).text)
+    assert "It was even" in page
+    assert "checked by the_viewer (page)" in page
     assert "Messages being sent without an open attempt none" in page
     queue()
     connection.execute(sa.text("set local session_replication_role = replica"))
     connection.execute(sa.text("update notify.messages set status = 'sending'"))
     connection.commit()
-    page = words(client.get("/notify/balance").text)
-    assert "It is not even" in page
+    assert words(client.get("/notify/balance").text) == page
+    page = words(check(client).text)
+    assert "It was not even" in page
     assert re.search(r"Messages being sent without an open attempt 1 \d+", page)
+
+
+def test_a_forged_check(logged_in: As, connection: Connection) -> None:
+    """No other site has a browser check the balance, which costs more than any page."""
+    assert logged_in("admin").post("/notify/balance").status_code == 403
+    assert balance.last(connection) is None
+
+
+def test_the_last_balance(
+    logged_in: As, dags: Any, connection: Connection, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The overview tells when the balance was checked last, by whom, and what came of it; it checks nothing itself."""
+
+    def told() -> str:
+        return words(overview(logged_in).partition("The balance")[2])
+
+    assert "Nobody has checked it yet." in told()
+    check(logged_in("viewer"))
+    assert re.search(r"Last checked \S+ \S+ UTC by the_viewer \(page\): it was even . 0 events with 0 notific", told())
+    queue()
+    connection.execute(sa.text("set local session_replication_role = replica"))
+    connection.execute(sa.text("update notify.messages set status = 'sending'"))
+    connection.commit()
+    assert "it was even" in told()
+    logged_in("admin").get("/notify/api/v1/check")
+    assert "by the_admin (API): it was not even" in told()
+    connection.execute(sa.text("delete from notify.messages"))
+    connection.commit()
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+    assert cli.main(["check"]) == 0
+    assert re.search(r"by \S+ \(command line\): it was even", told())
+    cli.database.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
+
+
+def test_the_later_balance_stays(connection: Connection) -> None:
+    """Of two that are drawn up at once, that of the later moment is kept, whichever comes to its end first."""
+    second = timedelta(seconds=1)
+    now = balance.draw_up(connection)
+    wrong = balance.Wrong("something", 2, (4711, 4712))
+    for found, kept in (
+        (now, now),
+        (replace(now, at=now.at - second, events=7), now),
+        (later := replace(now, at=now.at + second, refused={"never": 1}, wrong=(wrong,)), later),
+    ):
+        balance.keep(connection, found)
+        assert balance.last(connection) == balance.Last(kept, created_by=None)
+
+
+def test_a_balance_of_what_can_only_be_read(
+    outbox: URL, admin: Connection, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a database that can only be read, as a standby, the command draws the balance up, and nothing is kept."""
+    name = connection.engine.url.database
+    admin.execute(sa.text(f"alter database {name} set default_transaction_read_only = on"))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+    assert cli.main(["check"]) == 0
+    assert balance.last(connection) is None
+    cli.database.connect().dispose()  # type: ignore[attr-defined]  # one engine a process, which outlives the database
 
 
 def test_one_balance_at_a_time(logged_in: As, connection: Connection) -> None:
     """While it is drawn up for somebody, others are told to look again."""
     connection.execute(sa.text("select pg_advisory_xact_lock(hashtextextended('notify balance', 0))"))
-    answer = logged_in("viewer").get("/notify/balance")
+    answer = check(logged_in("viewer"))
     assert answer.status_code == 503
     assert "Look again in a minute" in answer.text
 
@@ -236,7 +309,7 @@ def test_a_balance_that_takes_too_long(logged_in: As, connection: Connection, mo
     """Where it takes longer than a page may, the command line is named."""
     monkeypatch.setattr("notify.web.pages.balance.PATIENCE", timedelta(milliseconds=50))
     connection.execute(sa.text("lock table notify.deadlines in access exclusive mode"))
-    answer = logged_in("viewer").get("/notify/balance")
+    answer = check(logged_in("viewer"))
     assert answer.status_code == 503
     assert "python -m notify check" in answer.text
 

@@ -6,9 +6,10 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from notify.cli.database import connect
+from notify.cli.database import changing, connect
 from notify.exceptions import Uneven
 from notify.storage import balance, schema
 from notify.storage.balance import Balance
@@ -29,8 +30,10 @@ def _check(options: argparse.Namespace) -> None:
     with engine.connect() as connection:
         schema.require(connection)
     found = balance.check(engine)
+    with changing() as connection:
+        balance.keep(connection, found)
     if options.json:
-        print(json.dumps(asdict(found) | {"even": found.even}))
+        print(json.dumps(asdict(found) | {"even": found.even}, default=datetime.isoformat))
     else:
         print("\n".join(_lines(found)))
     if not found.even:

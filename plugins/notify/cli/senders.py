@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
 
 from notify import settings
 from notify.cli.database import connect
@@ -16,12 +18,15 @@ from notify.storage import identity, schema, senders
 from notify.storage.senders import LastRun, Standing
 from notify.witness import Witness
 
+if TYPE_CHECKING:
+    from notify.web.forecast import Outlook
+
 
 def add_commands(commands: Any) -> None:
     """Add it to the command line."""
     listing = commands.add_parser(
         "senders",
-        help="why is nothing sent? Of each sender: what waits, its limit, its last run and its last fault",
+        help="why is nothing sent? Of each sender: what waits and until when, its limit, its last run and last fault",
     )
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=_senders)
@@ -34,27 +39,53 @@ def _senders(options: argparse.Namespace) -> None:
         schema.require(connection)
         refused = identity.doubt(connection, mark)
         found = senders.standings(connection, served)
+        outlooks = _outlooks(connection, found, served)
     if options.json:
-        told = [asdict(one) | {"served": one.sender in served, "summary": _summary(one, served)} for one in found]
+        told = [_document(one, outlooks[one.sender], served) for one in found]
         print(json.dumps({"refused": refused, "senders": told}, default=datetime.isoformat))
         return
     if refused:
         print(f"Nothing is sent: this outbox may be a restored copy: {refused}; see python -m notify db status.")
     if note:
         print(note)
-    print("\n".join(line for one in found for line in _lines(one, served)))
+    print("\n".join(line for one in found for line in _lines(one, outlooks[one.sender], served)))
 
 
-def _summary(one: Standing, served: Sequence[str]) -> str:
+def _outlooks(connection: Connection, found: Sequence[Standing], served: Collection[str]) -> dict[str, Outlook]:
+    """When each sender's queue is empty; Airflow is asked for the runs to come where there is anything to send."""
+    from notify.checks.surroundings import Surroundings  # with Airflow's models, as in notify.cli.audit
+    from notify.web import airflow, forecast
+    from notify.web.forecast import Outlook
+
+    if not any(one.queue.due for one in found):
+        return {one.sender: Outlook() for one in found}
+    try:
+        with Surroundings().metadata() as session:
+            [sending] = airflow.dag_states(session, [airflow.NOTIFICATIONS])
+    except airflow.AirflowUnreachable as error:
+        return {one.sender: Outlook(why=str(error).rstrip(".")) for one in found}
+    return {one.sender: forecast.of_sender(connection, one, served, sending) for one in found}
+
+
+def _document(one: Standing, outlook: Outlook, served: Collection[str]) -> dict[str, Any]:
+    """A sender for programs, as the API has it."""
+    told = {"served": one.sender in served, "summary": _summary(one, served)}
+    empty = asdict(outlook.expected) if outlook.expected else None
+    return asdict(one) | told | {"empty": empty, "empty_reason": outlook.why or None}
+
+
+def _summary(one: Standing, served: Collection[str]) -> str:
     """In a few words, what stands between its messages and the reader."""
     said, moment = one.answer(served)
     return f"{said} {_written(moment)}" if moment else said
 
 
-def _lines(one: Standing, served: Sequence[str]) -> Iterator[str]:
+def _lines(one: Standing, outlook: Outlook, served: Collection[str]) -> Iterator[str]:
     yield f"{one.sender}: {_summary(one, served)}"
     yield f"  Served      {'yes' if one.sender in served else 'no: it is not in the Variable notify_senders'}"
     yield f"  Due         {one.queue.due:,}{_since(one.queue.due_since, one.at)}"
+    if one.queue.due:
+        yield f"  Empty       {_empty(one, outlook)}"
     yield f"  Later       {one.queue.later:,}{_first(one.queue.next_at)}"
     if one.held:
         yield f"  Held        {one.held:,}, by a person; see python -m notify messages list --status held"
@@ -63,6 +94,13 @@ def _lines(one: Standing, served: Sequence[str]) -> Iterator[str]:
     if one.fault and one.fault_at:
         yield f"  Last fault  {_written(one.fault_at)}, {_ago(one.at - one.fault_at)}: {one.fault}"
         yield f"  Remedy      {one.remedy}"
+
+
+def _empty(one: Standing, outlook: Outlook) -> str:
+    if outlook.expected is None:
+        return f"nobody can tell: {outlook.why}"
+    again = " and it can send again" if one.fault else ""
+    return f"{outlook.expected.certainty} {_written(outlook.expected.at)}, if nothing more comes in{again}"
 
 
 def _since(moment: datetime | None, now: datetime) -> str:

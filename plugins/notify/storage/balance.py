@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection, Engine
 
 from notify.domain.home import Home
@@ -68,13 +70,24 @@ INVARIANTS = {
     """,
 }
 
-_EVENTS = sa.text("select count(*) as events, coalesce(sum(recipients), 0) as expected from notify.events")
+_EVENTS = sa.text("""
+    select now() as at, count(*) as events, coalesce(sum(recipients), 0) as expected from notify.events
+""")
 _HOMES = sa.text("select home, reason, count(*) as size from notify.notifications group by home, reason")
 _DIGESTS = sa.text("select count(distinct message_id) from notify.notifications where home = 'digest'")
 _STATUSES = sa.text("""
     select m.status, count(*) as size from notify.notifications n join notify.messages m on m.id = n.message_id
     group by m.status order by m.status
 """)
+
+# Who began earlier may come to an end later: what is of the later moment stays.
+_KEEP = sa.text("""
+    insert into notify.balance as b (at, result) values (:at, cast(:result as jsonb))
+    on conflict (one) do update set at = excluded.at, result = excluded.result, created_by = excluded.created_by
+    where b.at <= excluded.at
+""")
+_LAST = sa.text("select result, created_by from notify.balance")
+_READ_ONLY = sa.text("select cast(current_setting('transaction_read_only') as boolean)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +108,14 @@ class Wrong:
 class Balance:
     """Events times recipients on one side, homes on the other.
 
+    :param at: the moment that all of it is of, by the database's clock
     :param expected: notifications that the events must have
     :param refused: by reason
     :param statuses: the state of the messages that mails and digests are in, by notification
     :param wrong: what must not be; empty where all is well
     """
 
+    at: datetime
     events: int
     expected: int
     mails: int = 0
@@ -120,6 +135,21 @@ class Balance:
     def even(self) -> bool:
         """Whether every notification has exactly one home."""
         return self.found == self.expected and not self.wrong
+
+
+#: As the database keeps it.
+_KEPT = TypeAdapter(Balance)
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The balance that was drawn up last.
+
+    :param created_by: who drew it up, and by what door
+    """
+
+    balance: Balance
+    created_by: str | None
 
 
 def check(engine: Engine) -> Balance:
@@ -149,3 +179,18 @@ def draw_up(connection: Connection) -> Balance:
 def _find(connection: Connection, what: str, query: str) -> Wrong | None:
     ids = list(connection.scalars(sa.text(query)))
     return Wrong(what, len(ids), tuple(sorted(ids)[:EXAMPLES])) if ids else None
+
+
+def keep(connection: Connection, found: Balance) -> None:
+    """Remember a balance as the last one; the transaction's actor has drawn it up.
+
+    Where the database can only be read, as a standby, nothing is kept.
+    """
+    if not connection.scalar(_READ_ONLY):
+        connection.execute(_KEEP, {"at": found.at, "result": _KEPT.dump_json(found).decode()})
+
+
+def last(connection: Connection) -> Last | None:
+    """The balance that somebody drew up last; None if nobody did yet."""
+    row = connection.execute(_LAST).one_or_none()
+    return None if row is None else Last(_KEPT.validate_python(row.result), row.created_by)

@@ -450,7 +450,14 @@ def person(connection: Connection, erased: Erased) -> int:
 _LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"))
 
 #: Columns that name who acted: a login, and maybe by what door, as in ``anna (page)``.
-_ACTORS = (("message_events", "actor"), ("messages", "created_by"), ("events", "created_by"), ("deadlines", "set_by"))
+_ACTORS = (
+    ("message_events", "actor"),
+    ("messages", "created_by"),
+    ("events", "created_by"),
+    ("deadlines", "set_by"),
+    ("unsubscriptions", "actor"),
+    ("balance", "created_by"),
+)
 
 
 def traces_of_logins(connection: Connection, erased: Erased) -> None:

@@ -184,6 +184,17 @@ api_requests = Table(
     CheckConstraint("octet_length(key) = 32 and octet_length(fingerprint) = 32", name="digests"),
 )
 
+#: The balance that was drawn up last, in one row: when, by whom, and what came of it.
+balance = Table(
+    "balance",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    _moment("at", null=False),
+    Column("result", JSONB, nullable=False),
+    _created_by(),
+    CheckConstraint("one", name="one"),
+)
+
 #: What is known of a sender beside its connection and its pool.
 senders = Table(
     "senders",

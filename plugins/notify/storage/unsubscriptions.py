@@ -7,6 +7,9 @@ where messages come in; what is queued already is kept back when somebody unsubs
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -16,6 +19,7 @@ from notify.domain.message import Priority
 from notify.storage import withholding
 from notify.storage.models import unsubscriptions
 from notify.storage.suppressions import hashed, keys
+from notify.storage.walk import walk
 
 #: The scope of messages whose priority is bulk. Every other one is a kind of event, of which none can be called this.
 BULK = "bulk-mail"
@@ -51,6 +55,80 @@ def of(connection: Connection, address: str) -> set[str]:
     """What the readers at an address want nothing of."""
     wanted = sa.any_(sa.literal(list(keys([address])), ARRAY(sa.Text)))
     return set(connection.scalars(sa.select(unsubscriptions.c.scope).where(unsubscriptions.c.address == wanted)))
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscription:
+    """Something that the readers at an address want no more of.
+
+    :param scope: :data:`BULK`, or a kind of event
+    :param actor: who asked for it
+    """
+
+    scope: str
+    actor: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """An address, and all that its readers want no more of.
+
+    :param address: in lower case; its hash, where the person was erased
+    """
+
+    address: str
+    unsubscriptions: tuple[Unsubscription, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Addresses in their order.
+
+    :param next_after: where the next page begins, None at the end
+    :param searched_to: the address up to which this page looked, where it may have missed some further on
+    """
+
+    found: tuple[Unsubscribed, ...]
+    next_after: str | None
+    searched_to: str | None = None
+
+
+def search(
+    connection: Connection,
+    address: str | None = None,
+    *,
+    scope: str | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """The addresses whose readers want no more of something.
+
+    :param address: only this one, in whatever case; also that of an erased person
+    :param scope: only those that want no more of this
+    :param after: the address after which to begin: a page's ``next_after``
+    """
+    key = unsubscriptions.c.address
+    query = sa.select(key).distinct()
+    if address is not None:
+        query = query.where(key == sa.any_(sa.literal(list(keys([address])), ARRAY(sa.Text))))
+    if scope is not None:
+        query = query.where(unsubscriptions.c.scope == scope)
+    among = None if scope is None else sa.select(key)
+    stretch = walk(connection, query, key, after=after, limit=limit, among=among)
+    found = _all_of(connection, [row.address for row in stretch.rows])
+    return Page(found, stretch.next_after, stretch.searched_to)
+
+
+def _all_of(connection: Connection, addresses: list[str]) -> tuple[Unsubscribed, ...]:
+    """All that stands of these addresses, as they are written here."""
+    table = unsubscriptions
+    wanted = table.c.address == sa.any_(sa.literal(addresses, ARRAY(sa.Text)))
+    rows = connection.execute(sa.select(table).where(wanted).order_by(table.c.address, table.c.scope))
+    return tuple(
+        Unsubscribed(address, tuple(Unsubscription(row.scope, row.actor, row.created_at) for row in group))
+        for address, group in groupby(rows, key=lambda row: str(row.address))
+    )
 
 
 def add(connection: Connection, address: str, scope: str, actor: str) -> bool:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator
 from starlette.datastructures import FormData
 
+from notify.domain.address import parse_address
 from notify.storage.deadlines import Due
 from notify.web.problems import UnusableQuery
 
@@ -30,6 +31,17 @@ async def _given(request: Request) -> FormData:
 
 #: All fields of a form.
 Form = Annotated[FormData, Depends(_given)]
+
+
+def mailbox_of(text: str) -> str:
+    """A mailbox, in lower case.
+
+    :raises UnusableQuery: it is none
+    """
+    try:
+        return parse_address(text).mailbox.lower()
+    except ValueError as error:
+        raise UnusableQuery(f"address: {error}") from None
 
 
 def written(place: Due) -> str:

@@ -44,6 +44,7 @@ _TAGS = {
     "deadlines": "Terms of cases and their stages, and personal reminders",
     "people": "People, and how often they want to hear of what",
     "suppressions": "Addresses that get nothing",
+    "unsubscriptions": "Addresses that get no more of something, because their readers want it so",
     "senders": "What waits for each sender, its limit and what is used of it",
     "operations": "Why somebody did, or did not, get a mail, and whether all is well",
 }

@@ -18,11 +18,14 @@ from notify.exceptions import Fault
 from notify.settings import hand_over_settings
 from notify.storage import bounces, outbox, register
 from notify.storage.outbox import Action
+from notify.storage.register import RegisteredMessage
 from notify.storage.search import search
+from notify.web import forecast
 from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import OF_BODY, problems, routes, schema_of, takes
 from notify.web.api.request import Change, changes, reads
+from notify.web.api.senders import Forecast
 from notify.web.outbox import reading
 from notify.web.problems import InvalidRequest, NotFound
 from notify.web.register import MOST_AT_ONCE, Before, Number, Wanted, mail_of
@@ -252,6 +255,8 @@ class Report(Answer):
     not_before="2026-11-30T08:00:00Z",
     expires_at=None,
     sent_at="2026-11-30T08:03:02Z",
+    leaves=None,
+    leaves_reason=None,
     has_body=True,
     recipients=[Recipient],
     attempts=[Attempt],
@@ -270,6 +275,8 @@ class Message(Answer):
     :param created_by: who else handed it over, and by what door
     :param created_at: when
     :param not_before: when it may leave
+    :param leaves: when it is expected to leave; null where it is not queued, or nobody can tell
+    :param leaves_reason: why nobody can tell
     :param has_body: whether its text is still kept
     :param attempts: to send it
     :param history: of its states
@@ -293,6 +300,8 @@ class Message(Answer):
     not_before: datetime
     expires_at: datetime | None
     sent_at: datetime | None
+    leaves: Forecast | None = None
+    leaves_reason: str | None = None
     has_body: bool
     recipients: list[Recipient]
     attempts: list[Attempt] = Field(validation_alias="tries")
@@ -449,11 +458,17 @@ def list_messages(
     responses=problems(404),
 )
 def get_message(number: Number) -> Message:
-    """A message with its recipients, its attempts, its history, and what came back; without its text."""
+    """A message with its recipients, its attempts, its history, and what came back; without its text.
+
+    Of one that is queued also when it is expected to leave.
+    """
     with reading() as connection:
-        found = Message.model_validate(register.read(connection, number))
-        reports = [Report.model_validate(one) for one in bounces.of_message(connection, number)]
-    return found.model_copy(update={"reports": reports})
+        found = register.read(connection, number)
+        reports = bounces.of_message(connection, number)
+        outlook = forecast.of_message(connection, found)
+    told = {name: getattr(found, name) for name in RegisteredMessage.__dataclass_fields__}
+    told |= {"leaves": outlook.expected, "leaves_reason": outlook.why or None}
+    return Message.model_validate(told | {"reports": reports})
 
 
 @router.get(

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import Query
 
 from notify import explaining
 from notify.checks.check import Outcome
 from notify.checks.running import LOOKOUT
 from notify.explaining import Explanation, Sentence, Thing
-from notify.storage import outbox
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import problems, routes
-from notify.web.api.request import reads
+from notify.web.api.request import DOOR, reads
 from notify.web.balance import drawn_up
 from notify.web.outbox import reading
 from notify.web.problems import UnusableQuery
@@ -230,18 +230,14 @@ class Balance(Answer):
     "/check",
     response_model=Balance,
     summary="Draw up the balance",
-    dependencies=[reads(Right.READ_SETTINGS)],
 )
-def check() -> Balance:
+def check(user: Annotated[BaseUser, reads(Right.READ_SETTINGS)]) -> Balance:
     """Whether every event has exactly one home for each of its recipients.
 
-    It reads all that there is, and may take minutes. While somebody else draws it up, the answer is 503.
+    It reads all that there is, and may take minutes. While somebody else draws it up, the answer is 503. What came of
+    it stands on the page until the next one.
     """
-    with reading() as connection:
-        at = outbox.now(connection)
-        found = drawn_up(connection, PATIENCE)
-    names = [name for name in Balance.model_fields if name != "at"]
-    return Balance.model_validate({name: getattr(found, name) for name in names} | {"at": at})
+    return Balance.model_validate(drawn_up(user, DOOR, PATIENCE))
 
 
 # --- Health ----------------------------------------------------------------------------------------------------------

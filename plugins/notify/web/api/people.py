@@ -12,7 +12,7 @@ from starlette.responses import Response
 from notify import settings
 from notify.domain.preference import Preference, in_words
 from notify.preferences import clear_preference, set_preference_fields
-from notify.storage import directory, people, suppressions
+from notify.storage import directory, people, suppressions, unsubscriptions
 from notify.storage.people import Record
 from notify.storage.suppressions import Suppression
 from notify.web import audit
@@ -139,6 +139,7 @@ class Kept(Answer):
     put_aside=3,
     next_due="2026-11-30T17:00:00Z",
     suppressed=None,
+    unsubscribed=[],
 )
 class Person(Answer):
     """All that is known of a person, their preferences aside.
@@ -151,6 +152,7 @@ class Person(Answer):
     :param put_aside: how many notifications wait for them
     :param next_due: when the first of these is due
     :param suppressed: why the address gets nothing, if it does
+    :param unsubscribed: what its reader wants no more of, beside preferences: `bulk-mail`
     """
 
     login: str
@@ -167,6 +169,7 @@ class Person(Answer):
     put_aside: int
     next_due: datetime | None
     suppressed: Kept | None
+    unsubscribed: list[str]
 
 
 # --- Looking at them -------------------------------------------------------------------------------------------------
@@ -278,10 +281,12 @@ def delete_preference(login: _Login, kind: _Kind, change: Annotated[Change, chan
     responses=problems(404),
 )
 def get_person(login: _Login) -> Person:
-    """A person's record and groups, how much is put aside for them, and whether their address gets nothing."""
+    """A person's record and groups, how much is put aside for them, and what their address does not get."""
     with reading() as connection:
         record = _record(connection, login)
-        kept = _kept(connection, record.person.email)
+        email = record.person.email
+        kept = _kept(connection, email)
+        scopes = sorted(unsubscriptions.of(connection, email)) if email else []
     return Person.model_validate(
         {
             **record.person.model_dump(exclude={"preferences"}),
@@ -290,6 +295,7 @@ def get_person(login: _Login) -> Person:
             "put_aside": record.put_aside,
             "next_due": record.next_due,
             "suppressed": kept,
+            "unsubscribed": scopes,
         }
     )
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from notify.web.api import PREFIX, deadlines, events, messages, operations, people, senders, suppressions
+from notify.web.api import (
+    PREFIX,
+    deadlines,
+    events,
+    messages,
+    operations,
+    people,
+    senders,
+    suppressions,
+    unsubscriptions,
+)
 
 router = APIRouter(prefix=PREFIX)
 
@@ -15,6 +25,7 @@ for _one in (
     deadlines.reminders,
     people.router,
     suppressions.router,
+    unsubscriptions.router,
     senders.router,
     operations.router,
 ):

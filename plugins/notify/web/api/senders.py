@@ -10,9 +10,9 @@ from fastapi import Path
 from sqlalchemy.engine import Connection
 
 from notify import settings
-from notify.storage import forecast, identity, senders
+from notify.storage import identity, senders
 from notify.storage.senders import Standing
-from notify.web import airflow
+from notify.web import airflow, forecast
 from notify.web.airflow import DagState
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import problems, routes
@@ -85,7 +85,7 @@ class Run(Answer):
 
 @shown(at="2026-11-30T10:06:00Z", certainty="at")
 class Forecast(Answer):
-    """When the last of what is due leaves, if nothing more comes in.
+    """When something is expected to leave, if nothing more comes in before it.
 
     :param certainty: `at`: played through, run by run; `about`: told from the pace; `after`: not before
     """
@@ -108,6 +108,7 @@ class Forecast(Answer):
     held_back=120,
     next_slot_at="2026-11-30T09:03:00Z",
     empty=Forecast,
+    empty_reason=None,
     last_run=Run,
     fault=None,
     remedy=None,
@@ -125,7 +126,9 @@ class Sender(Answer):
     :param limit_seen_at: when a run found that in the pool; null if none did yet
     :param held_back: due, and held back by the limit
     :param next_slot_at: when the limit lets the next of it through, where a time can be told
-    :param empty: when its queue is empty; null where nothing is due, or that cannot be told
+    :param empty: when its queue is empty, the last of what is due having left; null where nothing is due, or nobody
+        can tell
+    :param empty_reason: why nobody can tell
     :param fault: why the last run could not send, null if it could
     :param remedy: what to do about it
     """
@@ -143,6 +146,7 @@ class Sender(Answer):
     held_back: int
     next_slot_at: datetime | None
     empty: Forecast | None
+    empty_reason: str | None
     last_run: Run | None
     fault: str | None
     remedy: str | None
@@ -194,7 +198,7 @@ def get_sender(name: Annotated[str, Path(description="The sender's connection id
 
 def _told(connection: Connection, one: Standing, served: Collection[str], sending: DagState) -> Sender:
     summary, until = one.answer(served)
-    runs = airflow.runs_of(sending, one.at) if one.sender in served else ()
+    outlook = forecast.of_sender(connection, one, served, sending)
     told = {name: getattr(one, name) for name in Standing.__dataclass_fields__}
     told |= {"served": one.sender in served, "summary": summary, "until": until}
-    return Sender.model_validate(told | {"empty": forecast.of_sender(connection, one, runs)})
+    return Sender.model_validate(told | {"empty": outlook.expected, "empty_reason": outlook.why or None})

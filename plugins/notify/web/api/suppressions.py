@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
-from notify.domain.address import parse_address
 from notify.storage import suppressions
 from notify.storage.suppressions import Source
 from notify.suppressing import suppress
@@ -19,8 +18,9 @@ from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import OF_BODY, problems, routes, takes
 from notify.web.api.request import Change, changes, reads
+from notify.web.fields import mailbox_of
 from notify.web.outbox import reading
-from notify.web.problems import NotFound, UnusableQuery
+from notify.web.problems import NotFound
 from notify.web.register import text_of
 from notify.web.rights import Right
 
@@ -140,10 +140,7 @@ def put_suppression(address: _Address, change: Annotated[Change, changes(Right.C
 )
 def delete_suppression(address: _Address, change: Annotated[Change, changes(Right.CHANGE_PEOPLE)]) -> Response:
     """Take it off the list; its bounces so far count no more. What was suppressed meanwhile stays so."""
-    try:
-        mailbox = parse_address(address).mailbox.lower()
-    except ValueError as error:
-        raise UnusableQuery(f"address: {error}") from None
+    mailbox = mailbox_of(address)
 
     def work(connection: Connection) -> None:
         if not suppressions.lift(connection, mailbox):

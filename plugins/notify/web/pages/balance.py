@@ -1,4 +1,4 @@
-"""Balance: whether every event has exactly one home for each of its recipients, drawn up when somebody asks."""
+"""Balance: whether every event has exactly one home for each of its recipients, as of when somebody checked it last."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from notify.domain.home import BECAUSE
-from notify.storage import balance, outbox
+from notify.storage import balance
+from notify.web import forgery
 from notify.web.balance import drawn_up
 from notify.web.outbox import reading
 from notify.web.pages.layout import page
@@ -24,18 +25,28 @@ PATIENCE = timedelta(seconds=50)
 
 @router.get("/balance", response_class=HTMLResponse)
 def show(request: Request, user: Annotated[BaseUser, requires(Right.READ_SETTINGS)]) -> Response:
-    """Draw up the balance."""
+    """The balance that was drawn up last, whoever did it, at whatever door."""
     with reading() as connection:
-        at = outbox.now(connection)
-        found = drawn_up(connection, PATIENCE)
+        last = balance.last(connection)
     return page(
         request,
         "balance.html",
         title="Balance",
         user=user,
-        balance=found,
-        at=at,
+        last=last,
         because=BECAUSE,
         invariants=list(balance.INVARIANTS),
-        wrong={one.what: one for one in found.wrong},
+        wrong={one.what: one for one in last.balance.wrong} if last else {},
     )
+
+
+@router.post("/balance")
+def check(
+    request: Request,
+    user: Annotated[BaseUser, requires(Right.READ_SETTINGS)],
+    csrf_token: Annotated[str, Form()] = "",
+) -> Response:
+    """Draw it up now."""
+    forgery.require_token(request, user, csrf_token)
+    drawn_up(user, "page", PATIENCE)
+    return RedirectResponse(f"{request.scope['root_path']}/balance", status_code=303)

@@ -14,13 +14,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from notify import settings
-from notify.domain.forecast import Expected
 from notify.domain.status import Status
 from notify.exceptions import ConfigurationError, TransitionError
-from notify.storage import bounces, forecast, outbox, register
+from notify.storage import bounces, outbox, register
 from notify.storage.outbox import Action
 from notify.storage.search import Found, lines, search
-from notify.web import airflow, forgery, headers
+from notify.web import forecast, forgery, headers
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page
 from notify.web.problems import NotFound, UnusableQuery
@@ -162,7 +161,7 @@ def message(request: Request, number: Number, user: Annotated[BaseUser, requires
         found = _read(connection, number)
         reports = bounces.of_message(connection, number)
         mail = mail_of(connection, number) if Right.READ_BODIES.of(user) else None
-        stuck, expected = _ahead(connection, found) if found.status is Status.QUEUED else ("", None)
+        outlook = forecast.of_message(connection, found)
     return page(
         request,
         "message.html",
@@ -172,20 +171,8 @@ def message(request: Request, number: Number, user: Annotated[BaseUser, requires
         reports=reports,
         mail=mail,
         actions=[name for name, (_, states) in ACTIONS.items() if found.status in states],
-        stuck=stuck,
-        expected=expected,
+        outlook=outlook,
     )
-
-
-def _ahead(connection: Connection, queued: register.RegisteredMessage) -> tuple[str, Expected | None]:
-    """What is ahead of a message that is queued: why it does not leave, or when it is expected to."""
-    sending = airflow.state_of(airflow.NOTIFICATIONS)
-    if sending.why:
-        return sending.why, None
-    if queued.sender not in _senders():
-        return f"no run serves the sender {queued.sender}, which is not in the Variable notify_senders", None
-    runs = airflow.runs_of(sending, outbox.now(connection))
-    return "", forecast.of_message(connection, queued.id, runs)
 
 
 def _read(connection: Connection, number: int) -> register.RegisteredMessage:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from notify import settings
-from notify.storage import activity, forecast, identity, outbox, senders
-from notify.web import airflow
+from notify.storage import activity, balance, identity, outbox, senders
+from notify.web import airflow, forecast
 from notify.web.outbox import reading
 from notify.web.pages.layout import page
 from notify.web.plot import OUTCOMES, plot
@@ -39,19 +39,16 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         now = outbox.now(connection)
         copy = identity.doubt(connection, Witness().read())
         standings = senders.standings(connection, served)
-        empty = {
-            one.sender: forecast.of_sender(connection, one, airflow.runs_of(dags[0], now))
-            for one in standings
-            if one.sender in served
-        }
+        outlooks = {one.sender: forecast.of_sender(connection, one, served, dags[0]) for one in standings}
         day = plot(activity.last_day(connection))
+        checked = balance.last(connection)
     return page(
         request,
         "overview.html",
         title="Overview",
         user=user,
         standings=standings,
-        empty=empty,
+        outlooks=outlooks,
         served=served,
         copy=copy,
         note=note,
@@ -61,4 +58,5 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         zone=settings.variable("notify_timezone", settings.DEFAULT_TIMEZONE),
         plot=day,
         outcomes=OUTCOMES,
+        checked=checked,
     )

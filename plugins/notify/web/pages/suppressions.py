@@ -14,6 +14,7 @@ from notify.storage import suppressions, unsubscriptions
 from notify.storage.suppressions import Source
 from notify.suppressing import suppress
 from notify.web import audit, forgery
+from notify.web.fields import mailbox_of
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page, place_of
 from notify.web.problems import NotFound, UnusableQuery
@@ -106,7 +107,7 @@ def lift(  # noqa: PLR0917 - one for each field
 ) -> Response:
     """Take addresses off the list: all of them, or, where one is not on it, none."""
     forgery.require_token(request, user, csrf_token)
-    named = sorted({_mailbox(one) for one in address or ()})
+    named = sorted({mailbox_of(one) for one in address or ()})
     if not 0 < len(named) <= MOST_AT_ONCE:
         raise UnusableQuery(f"Choose addresses, from 1 to {MOST_AT_ONCE}; these are {len(named)}.")
     if not confirmed:
@@ -129,19 +130,12 @@ def resubscribe(
 ) -> Response:
     """Take back, on its reader's word, what an address has unsubscribed from."""
     forgery.require_token(request, user, csrf_token)
-    mailbox = _mailbox(address)
+    mailbox = mailbox_of(address)
     with changing(user, "page") as connection:
         if not unsubscriptions.remove(connection, mailbox, text_of("scope", scope) or ""):
             raise NotFound(f"{mailbox} has not unsubscribed from {scope!r}.")
         audit.record(user, "resubscribe", address=mailbox, scope=scope)
     return _back(request, [mailbox], "", {})
-
-
-def _mailbox(text: str) -> str:
-    try:
-        return parse_address(text).mailbox.lower()
-    except ValueError as error:
-        raise UnusableQuery(f"address: {error}") from None
 
 
 def _ask(request: Request, user: BaseUser, named: list[str]) -> Response:
