@@ -1003,7 +1003,7 @@ def command(
     def run(*arguments: str, status: int = 0) -> str:
         assert main(["deadlines", *arguments]) == status
         captured = capsys.readouterr()
-        return captured.out + captured.err
+        return captured.err if status else captured.out
 
     yield run
     connect().dispose()  # one engine a process, which outlives the database

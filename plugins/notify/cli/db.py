@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Iterator
 from typing import Any
 
-from notify.cli.database import connect
+from notify.cli import audit
+from notify.cli.database import changing, connect
 from notify.domain.identity import Identity, Mark, Place, doubt_from_outside
 from notify.exceptions import ConfigurationError, RestoredCopy
 from notify.storage import identity, schema
-from notify.storage.engine import transaction
 from notify.storage.identity import Pending
 from notify.witness import Witness
 
@@ -108,8 +107,7 @@ def _place(place: Place) -> str:
 
 def _confirm(options: argparse.Namespace) -> None:
     mark = Witness().read()
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
-        schema.require(connection)
+    with changing() as connection:
         doubt = identity.doubt(connection, mark)
         if doubt is None:
             _nothing_to_confirm(identity.read(connection), mark)
@@ -120,6 +118,7 @@ def _confirm(options: argparse.Namespace) -> None:
             print("Nothing was changed.")
             return
         done = identity.confirm(connection, mark, hold=options.hold)
+        audit.record("confirm_copy", outbox=str(done.id), held=done.held, uncertain=done.uncertain)
     print(f"Confirmed: it is sent from, as outbox {done.id}. {done.held} messages are held.")
     if done.uncertain:
         print(f"{done.uncertain} at_most_once messages were being sent at the copy's time, and are uncertain now.")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from notify.cli import arguments
-from notify.cli.database import connect
+from notify.cli import arguments, audit
+from notify.cli.database import changing, connect
 from notify.deadlines import clear_deadline, clear_reminder
 from notify.domain.deadline import ANY_STAGE, Deadline, Step
 from notify.exceptions import ConfigurationError
@@ -70,10 +70,13 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _clear(options: argparse.Namespace) -> None:
-    if options.reminder_of is not None:
-        cleared = clear_reminder(options.reminder_of, options.case, name=options.name, connection=connect())
-    else:
-        cleared = clear_deadline(options.case, stage=options.stage, connection=connect())
+    with changing() as connection:
+        if options.reminder_of is not None:
+            cleared = clear_reminder(options.reminder_of, options.case, name=options.name, connection=connection)
+        else:
+            cleared = clear_deadline(options.case, stage=options.stage, connection=connection)
+        if cleared:
+            audit.record("clear_deadlines", ids=cleared)
     for number in cleared:
         print(f"Deadline {number} is cleared.")
     if not cleared:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from notify.cli import arguments
-from notify.cli.database import connect
+from notify.cli.database import changing, connect
 from notify.domain.status import Status
 from notify.exceptions import TransitionError
 from notify.storage import bounces, outbox, register, schema
-from notify.storage.engine import transaction
 
 #: What a person may do to a message: the command, what it does, and how the register says it was done.
 ACTIONS: dict[str, tuple[str, Callable[[Connection, int], None], str]] = {
@@ -56,8 +54,7 @@ def add_commands(commands: Any) -> None:
 
 def _act(options: argparse.Namespace) -> None:
     _, act, done = ACTIONS[options.action]
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
-        schema.require(connection)
+    with changing() as connection:
         for number in options.id:
             try:
                 act(connection, number)

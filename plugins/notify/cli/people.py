@@ -8,18 +8,18 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from notify import settings
-from notify.cli import arguments, preferences
-from notify.cli.database import connect
+from notify.cli import arguments, audit, preferences
+from notify.cli.database import changing, connect
 from notify.cli.suppressions import lasting
 from notify.domain.person import Person, check_people, told
 from notify.exceptions import ConfigurationError
 from notify.storage import people, schema, suppressions
-from notify.storage.engine import transaction
 from notify.storage.people import ImportCounts, Record
 from notify.storage.suppressions import Suppression
 
@@ -94,14 +94,14 @@ def _import(options: argparse.Namespace) -> None:
     imported = read_people(options.file)
     if len(imported) >= STRIDE:
         _progress(f"all {len(imported)} are in order; storing them")
-    with transaction(connect(), actor="people import") as connection:
-        schema.require(connection)
+    with changing() as connection:
         if strange := people.unknown_supervisors(connection, imported, whole="the file"):
             raise _refused(options.file, strange)
         if options.complete:
             counts = people.keep_in_step(connection, imported, source=SOURCE, most_missing=options.most_missing)
         else:
             counts = people.save(connection, imported, source=SOURCE)
+        audit.record("import_people", file=options.file.name, **asdict(counts))
     print(_summary(len(imported), counts))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Iterator, Sized
 from typing import Any
 
 from notify import erasing
-from notify.cli import arguments
-from notify.cli.database import connect
+from notify.cli import arguments, audit
+from notify.cli.database import actor, connect
 from notify.erasing import ErasureResult
 from notify.exceptions import PartlyErased
 
@@ -46,8 +45,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _erase(options: argparse.Namespace) -> None:
-    actor = f"{getpass.getuser()} (command line)"
-    result = erasing.erase(connect(), options.who, dry_run=options.dry_run, actor=actor)
+    result = erasing.erase(connect(), options.who, dry_run=options.dry_run, actor=actor())
+    if not options.dry_run:
+        audit.record("erase_person", **{name: getattr(result, name) for name in _WORDS})  # of whom, nobody shall know
     print("\n".join(_lines(result, dry_run=options.dry_run)))
     if result.left:
         raise PartlyErased(_left(result))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Mapping
 from typing import Any
 
 from notify import settings
-from notify.cli import arguments
-from notify.cli.database import connect
+from notify.cli import arguments, audit
+from notify.cli.database import changing, connect
 from notify.domain.kind import Kind
 from notify.domain.preference import ANY_KIND, Frequency, Preference, applying, in_words
 from notify.exceptions import ConfigurationError
 from notify.preferences import clear_preference, set_preference
 from notify.storage import people, schema
-from notify.storage.engine import transaction
 
 
 def add_commands(commands: Any) -> None:
@@ -70,14 +68,17 @@ def _show(options: argparse.Namespace) -> None:
 def _set(options: argparse.Namespace) -> None:
     options.quiet_from, options.quiet_until = options.quiet
     fields = {name: getattr(options, name) for name in Preference.model_fields}
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+    with changing() as connection:
         said = set_preference(options.login, options.kind, connection=connection, **fields)
+        audit.record("set_preferences", login=options.login, preferences={options.kind: in_words(said)})
     print(f"{options.login}, {_named(options.kind)}: {in_words(said)}.")
 
 
 def _clear(options: argparse.Namespace) -> None:
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+    with changing() as connection:
         cleared = clear_preference(options.login, options.kind, connection=connection)
+        if cleared:
+            audit.record("set_preferences", login=options.login, preferences={options.kind: "nothing said"})
     said = "what was said is forgotten" if cleared else "nothing was said"
     print(f"{options.login}, {_named(options.kind)}: {said}.")
 

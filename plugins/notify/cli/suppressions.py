@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from typing import Any
 
-from notify.cli import arguments
-from notify.cli.database import connect
+from notify.cli import arguments, audit
+from notify.cli.database import changing, connect
 from notify.domain.address import parse_address
 from notify.exceptions import ConfigurationError
 from notify.storage import schema, suppressions, unsubscriptions
-from notify.storage.engine import transaction
 from notify.storage.suppressions import Source, Suppression
 from notify.suppressing import read_days, suppress
 
@@ -83,8 +81,9 @@ def lasting(one: Suppression) -> str:
 
 
 def _add(options: argparse.Namespace) -> None:
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
+    with changing() as connection:
         done = suppress(connection, options.address, options.reason, options.days)
+        audit.record("suppress", address=done.address, reason=options.reason, days=options.days)
     if done.changed:
         until = f"for {options.days} days" if options.days else "until you lift it"
         said = f"{done.address} gets nothing {until}"
@@ -101,10 +100,10 @@ def _lift(options: argparse.Namespace) -> None:
     if options.scope:
         _resubscribe(options.address, options.scope)
         return
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
-        schema.require(connection)
+    with changing() as connection:
         if not suppressions.lift(connection, options.address):
             raise ConfigurationError(f"{options.address} is not on the list; see python -m notify suppressions list.")
+        audit.record("lift_suppression", addresses=[options.address.lower()])
     print(f"{options.address} gets mail again; its bounces so far count no more.")
     print(
         "What was suppressed meanwhile stays so: see python -m notify messages list --status suppressed --address "
@@ -113,11 +112,11 @@ def _lift(options: argparse.Namespace) -> None:
 
 
 def _resubscribe(address: str, scope: str) -> None:
-    with transaction(connect(), actor=f"{getpass.getuser()} (command line)") as connection:
-        schema.require(connection)
+    with changing() as connection:
         if not unsubscriptions.remove(connection, address, scope):
             raise ConfigurationError(
                 f"{address} has not unsubscribed from {scope!r}; see python -m notify suppressions list --address "
                 f"{address}."
             )
+        audit.record("resubscribe", address=address.lower(), scope=scope)
     print(f"{address} gets {scope} again.")
