@@ -57,7 +57,6 @@ class Crew:
         self._lost: deque[SessionThread] = deque()
         self._probing: SessionThread | None = None
         self._most = channel.max_connections
-        self._proven = False  # whether the server has let anybody in
         self._closed: SenderFault | None = None  # why the server let nobody in, and nothing has got through since
         self.fault: SenderFault | None = None  #: why there is no session left
 
@@ -69,15 +68,8 @@ class Crew:
         """Whether a report is awaited."""
         return any(member.busy_since is not None for member in self._members.values())
 
-    @property
-    def most(self) -> int:
-        """How many sessions there may be."""
-        return self._most
-
     def grow(self, wanted: int) -> None:
-        """Open more sessions, as far as the sender allows; until the first of them stands, no second."""
-        if self._members and not self._proven:
-            return
+        """Open more sessions, as far as the sender allows."""
         while len(self._members) < min(wanted, self._most):
             thread = SessionThread(len(self._threads), self._channel, self._reports)
             self._members[thread] = _Member(thread, time.monotonic())
@@ -132,7 +124,6 @@ class Crew:
             self._probing = None
         if report.fault is None:
             member.faults = 0
-            self._proven = True
         else:
             member.faults += 1
             if report.task is None or probed or member.faults > 1:

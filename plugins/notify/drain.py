@@ -229,7 +229,6 @@ class _Run:
         try:
             if ready:
                 self.crew.grow(1)
-                self._reserve()  # while it opens
                 self._loop()
         finally:
             self._finish()
@@ -293,7 +292,7 @@ class _Run:
         self.crew.grow((len(self.reserved) + 1) // 2)
 
     def _ahead(self) -> int:
-        least, most = (count * self.crew.most for count in AHEAD)
+        least, most = (count * len(self.crew) for count in AHEAD)
         pace = self.given / max(time.monotonic() - self.reserved_at, 0.001)
         return min(max(least, round(pace * AHEAD_SECONDS)), most)
 
