@@ -23,7 +23,7 @@ from notify.housekeeping import Housekeeper
 from notify.storage import register
 from notify.web import app as web_app
 from notify.web import forgery
-from notify.web.api import messages as api_messages
+from notify.web.api import handover as api_handover
 from notify.web.api import operations
 from notify.web.body import MOST, MOST_HANDED_OVER, BodyLimit
 from tests.web_client import API, As
@@ -447,7 +447,7 @@ def test_the_settings_are_read_before(
 ) -> None:
     """While Airflow is asked for settings, no transaction of the outbox stands open."""
     stood: list[int] = []
-    original = api_messages.hand_over_settings
+    original = api_handover.hand_over_settings
 
     def watched() -> Any:
         connection.rollback()
@@ -455,6 +455,6 @@ def test_the_settings_are_read_before(
         stood.append(int(connection.scalar(sa.text(query)) or 0))
         return original()
 
-    monkeypatch.setattr(api_messages, "hand_over_settings", watched)
+    monkeypatch.setattr(api_handover, "hand_over_settings", watched)
     assert user.post(f"{API}/messages", json=LETTER).status_code == 201
     assert stood == [0]

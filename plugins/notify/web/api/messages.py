@@ -1,88 +1,30 @@
-"""Messages: hand them over, look for them, and do what a person may do to them."""
+"""Messages in the register: look for them, and ask what became of one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.engine import Connection
-from starlette.responses import Response
+from pydantic import Field
 
-from notify import handover
-from notify.domain.message import Draft
-from notify.exceptions import Fault
-from notify.settings import hand_over_settings
-from notify.storage import bounces, outbox, register
-from notify.storage.outbox import Action
+from notify.storage import bounces, register
 from notify.storage.register import RegisteredMessage
 from notify.storage.search import search
 from notify.web import forecast
 from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
-from notify.web.api.description import OF_BODY, problems, routes, schema_of, takes
-from notify.web.api.request import Change, changes, reads
+from notify.web.api.description import problems, routes
+from notify.web.api.request import reads
 from notify.web.api.senders import Forecast
 from notify.web.outbox import reading
-from notify.web.problems import InvalidRequest, NotFound
-from notify.web.register import MOST_AT_ONCE, Before, Number, Wanted, mail_of
+from notify.web.problems import NotFound
+from notify.web.register import Before, Number, Wanted, mail_of
 from notify.web.rights import Right
-
-#: Messages that may be handed over at once.
-MOST = 1000
 
 router = routes("/messages", "messages")
 
-#: As a message may look that is handed over.
-EXAMPLE = {
-    "recipient": ["anna@example.com", "finance"],
-    "subject": "The load has finished",
-    "message": "All invoices are in.",
-    "case_id": "INV-2041",
-    "idempotency_key": "load-2026-11-30",
-}
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
-
-
-@shown(id=4711, message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>")
-class Stored(Answer):
-    """A message in the outbox.
-
-    :param id: its number in the register
-    :param message_id: its Message-ID
-    """
-
-    id: int
-    message_id: str
-
-
-@shown(messages=[Stored], duplicate=False, suppressed=0)
-class HandedOver(Answer):
-    """The answer to a hand-over.
-
-    :param messages: in the outbox now, one for each recipient or one to all; or there already under the same
-        `idempotency_key`
-    :param duplicate: whether they were there already
-    :param suppressed: how many of the recipients get nothing, because they are on the suppression list
-    """
-
-    messages: list[Stored]
-    duplicate: bool
-    suppressed: int
-
-
-@shown(handed_over=[HandedOver])
-class Batch(Answer):
-    """The answers to several hand-overs, in their order.
-
-    :param handed_over: the answer to each
-    """
-
-    handed_over: list[HandedOver]
 
 
 @shown(
@@ -339,100 +281,6 @@ class Content(Answer):
     cut: bool
 
 
-@shown(id=4711, status="held")
-class State(Answer):
-    """A message, and its state."""
-
-    id: int
-    status: str
-
-
-@shown(messages=[State])
-class States(Answer):
-    """Messages, and their states."""
-
-    messages: list[State]
-
-
-# --- Hand-over -------------------------------------------------------------------------------------------------------
-
-
-@router.post(
-    "",
-    status_code=201,
-    response_model=HandedOver,
-    summary="Hand a message over",
-    openapi_extra=takes(Draft, EXAMPLE),
-    responses=problems(*OF_BODY, 409),
-)
-def hand_over_message(change: Annotated[Change, changes(Right.HAND_OVER)]) -> Response:
-    """Put a message into the outbox; the next run of Notifications sends it.
-
-    The fields are those of SendMessage. What is wrong is told at once, all of it, and then nothing is stored.
-    """
-    fields, settings = change.fields(), hand_over_settings()
-    return change.once(
-        lambda connection: HandedOver.model_validate(handover.hand_over(connection, fields, settings)), 201
-    )
-
-
-_BATCH = {
-    "type": "object",
-    "required": ["messages"],
-    "additionalProperties": False,
-    "properties": {
-        "messages": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MOST,
-            "items": schema_of(Draft),
-            "description": "Each with the fields of a message",
-        }
-    },
-}
-
-
-@router.post(
-    "/batch",
-    status_code=201,
-    response_model=Batch,
-    summary=f"Hand up to {MOST:,} messages over",
-    openapi_extra=takes(_BATCH, {"messages": [EXAMPLE, EXAMPLE | {"recipient": "brian", "idempotency_key": "b"}]}),
-    responses=problems(*OF_BODY, 409),
-)
-def hand_over_messages(change: Annotated[Change, changes(Right.HAND_OVER)]) -> Response:
-    """Put several messages into the outbox: all of them, or, where one cannot be taken, none.
-
-    Each has its own fields. What is wrong names the message that it is wrong with, as in `messages[17].recipient`.
-    """
-    drafts, settings = _drafts(change.fields()), hand_over_settings()
-    return change.once(lambda connection: _batch(handover.hand_over_all(connection, drafts, settings)), 201)
-
-
-def _batch(answers: Sequence[handover.HandedOver]) -> Batch:
-    return Batch(handed_over=[HandedOver.model_validate(one) for one in answers])
-
-
-def _drafts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The messages of a batch, each with its fields.
-
-    :raises InvalidRequest: there are none, too many, or one is no object
-    """
-    faults = [Fault(name, "there is no such field") for name in fields if name != "messages"]
-    given = fields.get("messages")
-    if not isinstance(given, list) or not 0 < len(given) <= MOST:
-        faults.append(Fault("messages", f"must be a list of 1 to {MOST:,} messages"))
-        raise InvalidRequest(faults)
-    faults += [
-        Fault(f"messages[{position}]", "must be an object, {…}")
-        for position, one in enumerate(given)
-        if not isinstance(one, dict)
-    ]
-    if faults:
-        raise InvalidRequest(faults)
-    return given
-
-
 # --- The register ----------------------------------------------------------------------------------------------------
 
 
@@ -490,107 +338,3 @@ def get_content(number: Number) -> dict[str, object]:
         )
     headers = [{"name": name, "value": value} for name, value in mail.headers]
     return {"headers": headers, "text": mail.text, "html": mail.html, "source": mail.source, "cut": mail.cut}
-
-
-# --- Actions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Does:
-    """What an action does, in words.
-
-    :param one: done to one message, as a title
-    :param many: done to several
-    :param more: what comes of it
-    """
-
-    one: str
-    many: str
-    more: str
-
-
-_DOES = {
-    Action.RESEND: _Does(
-        "Send a message again",
-        "Send messages again",
-        "As a new attempt of the same message, with the same Message-ID: to those whom it has not reached, or, where "
-        "it has reached everybody, to everybody once more.",
-    ),
-    Action.HOLD: _Does(
-        "Hold a message",
-        "Hold messages",
-        "It is not sent until somebody releases it. Only what is queued can be held.",
-    ),
-    Action.RELEASE: _Does(
-        "Release a message",
-        "Release messages",
-        "It goes back into the queue. Only what is held can be released.",
-    ),
-    Action.CANCEL: _Does(
-        "Cancel a message",
-        "Cancel messages",
-        "It is not sent. It stays in the register, and can be sent again.",
-    ),
-    Action.ARRIVED: _Does(
-        "Say that a message arrived",
-        "Say that messages arrived",
-        "Settles the doubt about one that is uncertain: somebody knows that it was sent, and arrived.",
-    ),
-}
-
-
-class _Numbers(BaseModel):
-    """The numbers of messages."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    messages: list[Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]] = Field(
-        min_length=1, max_length=MOST_AT_ONCE
-    )
-
-
-def _act(connection: Connection, action: Action, numbers: list[int]) -> States:
-    """Do something to all of these messages, in an order that is the same for everybody."""
-    for number in sorted(set(numbers)):
-        outbox.act(connection, action, number)
-    found = register.statuses(connection, numbers)
-    return States(messages=[State(id=number, status=status) for number, status in found.items()])
-
-
-def _to_one(action: Action) -> Callable[..., Response]:
-    def act(number: Number, change: Annotated[Change, changes(Right.CHANGE_MESSAGES)]) -> Response:
-        return change.once(lambda connection: _act(connection, action, [number]).messages[0])
-
-    return act
-
-
-def _to_many(action: Action) -> Callable[..., Response]:
-    def act(change: Annotated[Change, changes(Right.CHANGE_MESSAGES)]) -> Response:
-        numbers = change.read(_Numbers).messages
-        return change.once(lambda connection: _act(connection, action, numbers))
-
-    return act
-
-
-for _action, _does in _DOES.items():
-    router.add_api_route(
-        f"/{{number}}/{_action}",
-        _to_one(_action),
-        methods=["POST"],
-        name=f"{_action}_message",
-        response_model=State,
-        summary=_does.one,
-        description=_does.more,
-        responses=problems(404, 409),
-    )
-    router.add_api_route(
-        f"/{_action}",
-        _to_many(_action),
-        methods=["POST"],
-        name=f"{_action}_messages",
-        response_model=States,
-        summary=_does.many,
-        description=f"Up to {MOST_AT_ONCE:,}: all of them, or, where it is not possible with one, none. {_does.more}",
-        openapi_extra=takes(_Numbers.model_json_schema(), {"messages": [4711, 4712]}),
-        responses=problems(*OF_BODY, 404, 409),
-    )

@@ -6,8 +6,10 @@ from fastapi import APIRouter
 
 from notify.web.api import (
     PREFIX,
+    actions,
     deadlines,
     events,
+    handover,
     messages,
     operations,
     people,
@@ -19,7 +21,9 @@ from notify.web.api import (
 router = APIRouter(prefix=PREFIX)
 
 for _one in (
+    handover.router,
     messages.router,
+    actions.router,
     events.router,
     deadlines.router,
     deadlines.reminders,
