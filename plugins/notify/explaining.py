@@ -118,7 +118,7 @@ def _moment_in(text: str) -> datetime:
     if _DAY.fullmatch(text):
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     moment = _MOMENT.validate_python(text) if _DAY.match(text) else None
-    if moment is None or moment.year < 1970:
+    if moment is None or not 1970 <= moment.year <= 9000:
         raise ValueError
     return moment.astimezone(UTC)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy.engine import Connection
 
 from notify.domain.address import CONTROL, parse_address
+from notify.domain.message import encodable
 from notify.exceptions import Fault, InvalidSuppression
 from notify.storage import schema, suppressions, withholding
 
@@ -58,9 +59,10 @@ def read_days(text: str) -> timedelta:
     :raises ValueError: it is no such number
     """
     given = text.strip()
-    if not (given.isascii() and given.isdigit()) or not 0 < int(given[:10]) <= MOST_DAYS:
+    days = int(given) if given.isascii() and given.isdigit() and len(given) <= 10 else 0
+    if not 0 < days <= MOST_DAYS:
         raise ValueError(f"{text!r} is no number of days, 1 to {MOST_DAYS}")
-    return timedelta(days=int(given))
+    return timedelta(days=days)
 
 
 def _mailbox(address: str, faults: list[Fault]) -> str:
@@ -79,6 +81,11 @@ def _words(reason: str, faults: list[Fault]) -> str:
         faults.append(Fault("reason", f"has more than {LONGEST_REASON} characters"))
     elif CONTROL.search(words):
         faults.append(Fault("reason", "a line break or control character is not allowed"))
+    else:
+        try:
+            encodable(words)
+        except ValueError as error:
+            faults.append(Fault("reason", str(error)))
     return words
 
 

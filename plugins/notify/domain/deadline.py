@@ -28,7 +28,7 @@ from notify.domain.address import CONTROL
 from notify.domain.event import Case, CaseField
 from notify.domain.faults import faults_of
 from notify.domain.kind import DEADLINE_APPROACHING, DEADLINE_ESCALATED, DEADLINE_EXCEEDED, REMINDER
-from notify.domain.message import LONGEST_DELAY, Moment, Names, blank_is_none, one_line
+from notify.domain.message import LONGEST_DELAY, Moment, Names, blank_is_none, encodable, one_line
 from notify.exceptions import Fault
 
 #: Whom a step may tell beside people and groups by name: who has the case, and that person's supervisor.
@@ -234,10 +234,7 @@ def _encodable(value: str | None) -> str | None:
     if value is not None:
         if CONTROL.search(value.translate(_LINE_BREAKS)):
             raise ValueError("a control character is not allowed")
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("it holds half a surrogate pair, which no encoding can carry") from None
+        encodable(value)
     return value
 
 

@@ -92,11 +92,23 @@ def a_word(value: object) -> object:
 def one_line(value: str) -> str:
     """A text that may become part of a header, without blanks around it.
 
-    :raises ValueError: it has a line break or another control character
+    :raises ValueError: it has a line break or another control character, or what no encoding can carry
     """
     if CONTROL.search(value):
         raise ValueError("a line break or control character is not allowed in a header")
-    return value.strip()
+    return encodable(value).strip()
+
+
+def encodable(value: str) -> str:
+    """A text that has bytes, so that a mail and the database can hold it.
+
+    :raises ValueError: it has none
+    """
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a surrogate pair, which no encoding can carry") from None
+    return value
 
 
 def _moment(value: object) -> object:
@@ -258,10 +270,7 @@ class Draft(BaseModel):
         if value is not None:
             if "\x00" in value:
                 raise ValueError("a NUL character is not allowed")
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError:
-                raise ValueError("it holds half a surrogate pair, which no encoding can carry") from None
+            encodable(value)
         return value
 
     @field_validator("attachments", mode="before", json_schema_input_type=list[Attachment | str])

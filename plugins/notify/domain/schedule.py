@@ -27,6 +27,9 @@ PRESETS = {
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
 
+#: A cron expression lists each time at most once; to read one that lists them over and over takes ever longer.
+MOST_CHARACTERS = 500
+
 _DURATION = TypeAdapter(timedelta)
 
 #: croniter's H and R stand for a time by hash or at random, another one each time that it is asked.
@@ -55,6 +58,8 @@ def parse_schedule(text: str) -> Schedule:
     :raises InvalidSchedule: it is none of these, a time that never comes (``0 0 31 2 *``: Airflow would fail at its
         next run, and the scheduler with it), or a duration outside one minute to one year
     """
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidSchedule(f"A text of {len(text):,} characters is no schedule; one has at most {MOST_CHARACTERS}.")
     expression = " ".join(text.split())
     if expression.startswith("@"):
         return Schedule(cron=_preset(expression))

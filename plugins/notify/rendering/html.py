@@ -14,7 +14,7 @@ from inscriptis.model.config import ParserConfig
 from jinja2.utils import urlize
 from lxml import etree
 from lxml import html as lxml_html
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,11 @@ _SCHEMES = ("https://", "http://", "mailto:", "tel:")
 _INLINER = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
 
 _TEXT = ParserConfig(css=STRICT_CSS_PROFILE, display_images=True)
+
+#: Signs at which a link may end. A word with more of them is none: urlize looks for its end in a time that grows with
+#: their square (Jinja 3.1.6, 2026-11), and whoever writes a comment could keep a worker busy for hours.
+_ENDING = ")>.,"
+_MOST_ENDING = 50
 
 _ALIGNING_BLANK = re.compile(r"^ | (?= )", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
@@ -99,8 +104,20 @@ def _unix(text: str) -> str:
 
 def _paragraph(text: str) -> Markup:
     # Several blanks would be shown as one; what is aligned or indented would lose its shape.
-    shaped = _ALIGNING_BLANK.sub("\N{NO-BREAK SPACE}", urlize(text, rel="noopener"))
-    return Markup("<p>" + shaped.replace("\n", "<br>\n") + "</p>")  # noqa: S704 - urlize escapes
+    shaped = _ALIGNING_BLANK.sub("\N{NO-BREAK SPACE}", _linked(text))
+    return Markup("<p>" + shaped.replace("\n", "<br>\n") + "</p>")  # noqa: S704 - escaped below
+
+
+def _linked(text: str) -> str:
+    """Escaped, with links."""
+    if not any(map(_is_crowded, text.split())):
+        return urlize(text, rel="noopener")
+    words = re.split(r"(\s+)", text)
+    return "".join(str(escape(word)) if _is_crowded(word) else urlize(word, rel="noopener") for word in words)
+
+
+def _is_crowded(word: str) -> bool:
+    return len(word) > _MOST_ENDING and sum(map(word.count, _ENDING)) > _MOST_ENDING
 
 
 def _parse(content: bytes) -> lxml_html.HtmlElement | None:

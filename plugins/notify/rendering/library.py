@@ -29,7 +29,7 @@ SUBJECT, HTML, TEXT, SUMMARY = "subject.txt.j2", "body.html.j2", "body.txt.j2", 
 _BARE = {HTML: "bare.html.j2", TEXT: "bare.txt.j2"}
 
 #: What the folders of templates, and of their languages, are called.
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 

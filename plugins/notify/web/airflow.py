@@ -48,7 +48,7 @@ def metadata() -> Iterator[Session]:
     try:
         with create_session(scoped=False) as session:
             yield session
-    except sa.exc.DBAPIError:
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError):
         log.exception("The page could not use Airflow's database")
         raise AirflowUnreachable from None
 

@@ -43,7 +43,14 @@ _FOR_PROGRAMS = (PREFIX, description.PATH)
 
 def create_app() -> FastAPI:
     """Make the app; every route of it asks for a right, but for those of :mod:`notify.web.pages.public`."""
-    app = FastAPI(title="Notify", version=notify.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Notify",
+        version=notify.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would lead to the host and the scheme that a request names, tokens and all
+    )
     app.add_middleware(BodyLimit, tell=_tell, larger=LARGER)
     app.add_middleware(SecurityHeaders)
     app.include_router(description.router)

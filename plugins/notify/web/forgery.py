@@ -37,7 +37,8 @@ def require_token(request: Request, user: BaseUser, given: str | None) -> None:
     :param given: what the form's field or the header says
     :raises Forged: it does not
     """
-    if request.headers.get("authorization", "").lower().startswith("bearer "):
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credential.strip():  # an empty one leaves it to the cookie to log in
         return
     try:
         owner = _signer().loads(given or "", max_age=_LIFE)

@@ -27,10 +27,10 @@ class Unreachable(ConfigurationError):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell people that the database is away, and the log why."""
+    """Tell people that the database is away, or asked by too many at once; and the log why."""
     try:
         yield
-    except sa.exc.DBAPIError:
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError):
         log.exception("The page could not use the outbox database")
         raise Unreachable from None
 

@@ -69,6 +69,10 @@ class TooLarge(NotifyError):
         )
 
 
+class WrongCharset(NotifyError):
+    """The texts of a form must be in UTF-8."""
+
+
 class InProgress(NotifyError):
     """A request with this Idempotency-Key is under way. Wait for its answer, or repeat the request in a while."""
 
@@ -125,6 +129,7 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Malformed, 400, "malformed", "Not JSON"),
     (TooLarge, 413, "too-large", "Too large"),
     (WrongMedia, 415, "wrong-media", "Not JSON"),
+    (WrongCharset, 415, "wrong-charset", "Not in UTF-8"),
     (UnusableQuery, 422, "unusable-query", "Cannot be understood"),
     (InProgress, 409, "in-progress", "Under way"),
     (KeyReused, 422, "key-reused", "Not the same request"),

@@ -109,7 +109,9 @@ def _key_of(user: BaseUser, given: str | None) -> bytes | None:
 
 def _said(request: Request) -> bytes:
     """What is asked for, the body aside."""
-    return f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    # Not of request.url: that is made with the header Host, and fails where the query is no UTF-8.
+    query: bytes = request.scope["query_string"]
+    return f"{request.method} {request.scope['path']}?".encode() + query + b"\n"
 
 
 async def _body(request: Request) -> bytes:
