@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -26,8 +25,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from notify import deadlines as notify_deadlines
-from notify.cli import main
-from notify.cli.database import connect
 from notify.domain.deadline import Closed, Deadline
 from notify.domain.event import Case
 from notify.domain.person import Person
@@ -989,24 +986,15 @@ def test_runs_that_are_killed(
 
 
 @pytest.fixture
-def command(
-    outbox: Engine, database: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., str]]:
-    """Run a command; returns what it prints."""
-    described = {"conn_type": "postgres", "host": database.query.get("host") or database.host}
-    described |= {"login": database.username, "password": database.password, "port": database.port}
-    described["schema"] = database.database
-    given = {name: value for name, value in described.items() if value}
-    monkeypatch.setenv("AIRFLOW_CONN_NOTIFY_DB", json.dumps(given))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # main() sets it for good
+def command(outbox: Engine, notify: Any) -> Callable[..., str]:
+    """Run a command about deadlines; returns what it prints."""
 
     def run(*arguments: str, status: int = 0) -> str:
-        assert main(["deadlines", *arguments]) == status
-        captured = capsys.readouterr()
-        return captured.err if status else captured.out
+        found, out, err = notify("deadlines", *arguments)
+        assert found == status
+        return err if status else out
 
-    yield run
-    connect().dispose()  # one engine a process, which outlives the database
+    return run
 
 
 def test_commands(outbox: Engine, set_deadline: Any, set_reminder: Any, remind: Any, command: Any) -> None:
