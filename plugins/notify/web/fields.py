@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from starlette.datastructures import FormData
 
 from notify.domain.address import parse_address
@@ -27,6 +27,16 @@ Line = Annotated[str, AfterValidator(_storable)]
 
 async def _given(request: Request) -> FormData:
     return await request.form()
+
+
+def _said(value: object) -> object:
+    if isinstance(value, list):
+        return [one for one in value if one != ""] or None
+    return None if value == "" else value
+
+
+#: Beside the type of a filter: one that is left empty in its form says nothing.
+OPTIONAL = BeforeValidator(_said)
 
 
 #: All fields of a form.

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from notify.domain.status import RESENDABLE, Status
 from notify.storage import outbox, register
 from notify.storage.search import Search
+from notify.web.fields import OPTIONAL
 from notify.web.mail import Mail
 from notify.web.problems import UnusableQuery
 
@@ -29,7 +30,9 @@ ACTIONS: dict[str, tuple[Callable[[Connection, int], None], frozenset[Status]]] 
 
 
 def _wanted(  # noqa: PLR0917 - one for each filter
-    status: Annotated[list[Status] | None, Query(description="In one of these states; may be given again")] = None,
+    status: Annotated[
+        list[Status] | None, OPTIONAL, Query(description="In one of these states; may be given again")
+    ] = None,
     sender: Annotated[str, Query(description="Of this sender")] = "",
     kind: Annotated[str, Query(description="Of this kind: `send_message`, `digest`, or that of an event")] = "",
     address: Annotated[str, Query(description="To this address, in whatever case")] = "",

@@ -14,7 +14,7 @@ from notify.storage import suppressions, unsubscriptions
 from notify.storage.suppressions import Source
 from notify.suppressing import suppress
 from notify.web import audit, forgery
-from notify.web.fields import mailbox_of
+from notify.web.fields import OPTIONAL, mailbox_of
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page, place_of
 from notify.web.problems import NotFound, UnusableQuery
@@ -32,7 +32,7 @@ def listing(  # noqa: PLR0917 - one for each filter
     request: Request,
     user: Annotated[BaseUser, requires(Right.READ_PEOPLE)],
     address: str = "",
-    source: Source | None = None,
+    source: Annotated[Source | None, OPTIONAL] = None,
     newest: bool = False,
     after: str = "",
     kept: bool = False,
