@@ -27,7 +27,8 @@ class AirflowClient:
     def __init__(self, url: str, passwords: Path) -> None:
         self.url = url
         self._passwords = passwords
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        # The first task makes Airflow put its API for tasks together, and answer nobody until that is done.
+        self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

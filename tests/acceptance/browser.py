@@ -1,4 +1,4 @@
-"""A window of a real browser in which somebody has logged in to Airflow, and what goes wrong in it."""
+"""A window of a real browser on Airflow, and what goes wrong in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, 
 from dev.browser import PATIENCE, chromium, log_in
 from dev.browser import started as started_browser
 from dev.ports import HOST
-from dev.stack import Stack
 
 #: A laptop's window, and a phone's.
 DESKTOP, PHONE = (1300, 900), (390, 844)
@@ -45,24 +44,32 @@ def started() -> Iterator[Browser]:
 class Visitor:
     """Somebody's window.
 
+    :param url: of the Airflow that they visit
     :param faults: errors of our pages' scripts, and of what they fetched
     """
 
-    stack: Stack
+    url: str
     context: BrowserContext
     page: Page
     faults: list[str] = field(default_factory=list)
 
     @classmethod
-    def at(cls, stack: Stack, browser: Browser, size: tuple[int, int], theme: Theme) -> Visitor:
-        """Open a window of a size, on a system of a theme, and log in."""
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    def at(cls, url: str, browser: Browser, size: tuple[int, int] = DESKTOP, theme: Theme = "light") -> Visitor:
+        """Open a window of a size, on a system of a theme; nobody has logged in."""
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=theme,
+            ignore_https_errors=True,  # a certificate is one that the tests have made
+        )
         context.set_default_timeout(PATIENCE)
-        visitor = cls(stack, context, context.new_page())
+        visitor = cls(url, context, context.new_page())
         context.on("console", visitor._heard)
         context.on("weberror", lambda error: visitor.faults.append(str(error.error)))
-        log_in(visitor.page, stack.url, stack.password)
         return visitor
+
+    def log_in(self, password: str) -> None:
+        """Log in to Airflow as ``admin``."""
+        log_in(self.page, self.url, password)
 
     def _heard(self, message: ConsoleMessage) -> None:
         place = message.location.get("url", "")
@@ -71,7 +78,7 @@ class Visitor:
 
     def open(self, path: str) -> Page:
         """Open a view of ours by itself."""
-        self.page.goto(f"{self.stack.url}/notify/{path}")
+        self.page.goto(f"{self.url}/notify/{path}")
         return self.page
 
     def close(self) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser
 
 from dev.ports import free_ports
 from dev.stack import Stack
+from tests.acceptance import browser as windows
 
 # Tests start the jobs themselves; by the clock these would run once a year.
 NEVER = "0 0 1 1 *"
@@ -44,8 +46,15 @@ def empty(stack: Stack) -> None:
     with psycopg.connect(stack.outbox_conninfo) as outbox:
         outbox.execute(
             "truncate notify.messages, notify.contents, notify.events, notify.deadlines, notify.cases, "
-            "notify.people, notify.groups, notify.suppressions cascade"
+            "notify.people, notify.groups, notify.suppressions, notify.unsubscriptions cascade"
         )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; for a module only, as it keeps an event loop running in this thread."""
+    with windows.started() as running:
+        yield running
 
 
 @pytest.fixture

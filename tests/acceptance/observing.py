@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 
 from dev.catcher import Mail
@@ -37,6 +38,15 @@ def run(stack: Stack, dag_id: str, task_id: str | None = None) -> dict[str, Any]
     """Run a job to its end and return what its task says it did."""
     result: dict[str, Any] = stack.xcom(dag_id, stack.run(dag_id), task_id)
     return result
+
+
+def hand_over(stack: Stack, subject: str, recipient: str = "anna@example.com", **fields: object) -> int:
+    """Hand a message over, as a program does; its number in the register."""
+    letter = {"recipient": recipient, "subject": subject, "message": "Hello.", **fields}
+    answer = stack.client.request("POST", "/notify/api/v1/messages", letter)
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    (stored,) = answer.json()["messages"]
+    return int(stored["id"])
 
 
 def clear(stack: Stack, dag_id: str, run_id: str) -> None:
@@ -74,6 +84,11 @@ class Mailbox:
     def letters(self) -> list[tuple[str, str]]:
         """Recipient and subject of each, sorted; a mail to several recipients names them all."""
         return sorted((", ".join(mail.recipients), mail.subject) for mail in self.mails())
+
+    def throw_away(self) -> None:
+        """Remove them: a thousand would slow down whoever looks later."""
+        for mail in self.mails():
+            mail.path.unlink()
 
     def texts(self, address: str) -> list[str]:
         """What stands in the mails to somebody, without markup."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -10,10 +11,9 @@ from playwright.sync_api import Browser, expect
 
 from dev.stack import Stack
 from notify.web.pages.layout import MENU
-from tests.acceptance import browser as windows
 from tests.acceptance.browser import DESKTOP, PHONE, Spy, Theme, Visitor, overflow, serious
 from tests.acceptance.conftest import NEVER
-from tests.acceptance.observing import Mailbox, dag, query, run, wait_until
+from tests.acceptance.observing import Mailbox, dag, hand_over, query, run, wait_until
 
 pytestmark = pytest.mark.usefixtures("empty")
 
@@ -37,13 +37,6 @@ HOSTILE = """
 """
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    with windows.started() as running:
-        yield running
-
-
 #: Opens a window of a size and a theme, in which somebody has logged in.
 Opened = Callable[..., Visitor]
 
@@ -54,8 +47,9 @@ def opened(stack: Stack, browser: Browser) -> Iterator[Opened]:
     open_ones: list[Visitor] = []
 
     def a_window(size: tuple[int, int] = DESKTOP, theme: Theme = "light") -> Visitor:
-        visitor = Visitor.at(stack, browser, size, theme)
+        visitor = Visitor.at(stack.url, browser, size, theme)
         open_ones.append(visitor)
+        visitor.log_in(stack.password)
         return visitor
 
     yield a_window
@@ -65,11 +59,9 @@ def opened(stack: Stack, browser: Browser) -> Iterator[Opened]:
 
 def send(stack: Stack, subject: str, recipient: str = "anna@example.com", **fields: object) -> int:
     """Hand a message over and send it; its number in the register."""
-    letter = {"recipient": recipient, "subject": subject, "message": "Hello.", **fields}
-    stack.run("SendMessage", letter)
+    number = hand_over(stack, subject, recipient, **fields)
     run(stack, "Notifications", "smtp_default")
-    ((number,),) = query(stack, "select max(id) from notify.messages")
-    return int(number)
+    return number
 
 
 def test_two_clicks_to_what_became_of_a_mail(stack: Stack, opened: Opened) -> None:
@@ -145,7 +137,7 @@ def _look_at(visitor: Visitor, number: int) -> None:
 def test_the_theme_follows_airflow(opened: Opened) -> None:
     """Within Airflow the page has the theme that Airflow has, and changes with it."""
     visitor = opened()
-    visitor.page.goto(f"{visitor.stack.url}/plugin/notify")
+    visitor.page.goto(f"{visitor.url}/plugin/notify")
     theme = visitor.page.frame_locator("iframe").locator("html")
     expect(theme).to_have_attribute("data-theme", "light")
     visitor.page.evaluate("document.documentElement.classList.replace('light', 'dark')")
@@ -169,6 +161,103 @@ def test_a_schedule_is_changed(stack: Stack, opened: Opened) -> None:
         wait_until(lambda: "06:15" in str(dag(stack, "Reminders")["timetable_description"]), "the schedule")
     finally:
         stack.set_variable("notify_schedule_reminders", NEVER)
+
+
+@pytest.fixture
+def anna(stack: Stack) -> None:
+    """A person who has said nothing of what they want."""
+    file = stack.home / "people.json"
+    file.write_text(json.dumps([{"login": "anna", "name": "Anna", "email": "anna@example.com"}]))
+    stack.produce([], file)
+
+
+def said(stack: Stack) -> list[tuple[object, ...]]:
+    """What Anna said of each kind of event: how often, and when."""
+    return query(stack, "select kind, frequency, to_char(hour, 'HH24:MI') from notify.preferences where login = 'anna'")
+
+
+def states(stack: Stack, *numbers: int) -> list[str]:
+    """The states of messages."""
+    found = dict(query(stack, "select id, status from notify.messages"))
+    return [found[number] for number in numbers]
+
+
+def test_preferences_are_changed(stack: Stack, opened: Opened, anna: None) -> None:
+    """What is chosen on a person's page applies to them, and Airflow's audit log says who chose it."""
+    page = opened().open("people")
+    page.get_by_role("link", name="anna", exact=True).click()
+    page.get_by_label("How often, case_changed").select_option("daily")
+    page.get_by_label("Time of the day, case_changed").fill("17:30")
+    page.get_by_role("button", name="Save preferences").click()
+    expect(page.get_by_role("cell", name="daily at 17:30")).to_be_visible()
+    assert said(stack) == [("case_changed", "daily", "17:30")]
+    (noted,) = stack.api("GET", "/eventLogs?event=notify.set_preferences&order_by=-event_log_id&limit=1")["event_logs"]
+    assert (noted["owner"], json.loads(noted["extra"])["login"]) == ("admin", "anna")
+
+
+def test_an_address_is_suppressed_and_lifted(stack: Stack, opened: Opened) -> None:
+    """An address that is put on the list gets nothing, of what waits and of what comes; and mail again when lifted."""
+    waiting = hand_over(stack, "Before")
+    page = opened().open("people")
+    page.get_by_role("link", name="Suppression list").click()
+    page.locator("summary", has_text="Add an address").click()
+    adding = page.locator("details.confirm form")
+    adding.get_by_label("Address").fill("anna@example.com")
+    adding.get_by_label("Reason").fill("asked by phone")
+    adding.get_by_role("button", name="Yes, suppress").click()
+    expect(page.locator(".notice")).to_contain_text("1 queued message was suppressed")
+    expect(page.get_by_role("cell", name="asked by phone")).to_be_visible()
+    assert states(stack, waiting, hand_over(stack, "Meanwhile")) == ["suppressed", "suppressed"]
+
+    page.get_by_label("Select anna@example.com").check()
+    page.get_by_role("button", name="Lift…").click()
+    expect(page.get_by_role("heading", name="Send to 1 address again?")).to_be_visible()
+    page.get_by_role("button", name="Yes, lift 1").click()
+    expect(page.locator(".notice")).to_contain_text("anna@example.com is not on the list")
+    assert states(stack, hand_over(stack, "After")) == ["queued"]
+
+
+def test_several_messages_are_held(stack: Stack, opened: Opened) -> None:
+    """Of those ticked, the page tells with how many it can be done and with which it cannot, and does no more."""
+    one, two, three, other = (hand_over(stack, subject) for subject in ("One", "Two", "Three", "Other"))
+    stack.client.request("POST", f"/notify/api/v1/messages/{two}/cancel").raise_for_status()
+    page = opened().open("messages?address=anna@example.com")
+    hold = page.get_by_role("button", name="Hold…")
+    expect(hold).to_be_disabled()
+    page.get_by_label("All on this page").check()
+    expect(page.get_by_text("4 selected")).to_be_visible()
+    page.get_by_label(f"Select message {other}").uncheck()
+    expect(page.get_by_text("3 selected")).to_be_visible()
+    hold.click()
+    expect(page.get_by_role("heading", name="Hold: 3 messages")).to_be_visible()
+    refused = page.get_by_role("region", name="Messages with which it is not possible").locator("tbody tr")
+    expect(refused).to_have_count(1)
+    expect(refused).to_contain_text(f"Message {two} is cancelled")
+    page.get_by_role("button", name="Yes, hold 2 messages").click()
+    expect(page.locator(".notice")).to_have_text("2 messages are held.")
+    expect(page.get_by_label("Recipient", exact=True)).to_have_value("anna@example.com")
+    assert states(stack, one, two, three, other) == ["held", "cancelled", "held", "queued"]
+
+
+def test_settings_by_the_link_in_a_mail(stack: Stack, browser: Browser, anna: None) -> None:
+    """The link at the end of a mail opens its reader's settings without a login; what they choose there is stored."""
+    mailbox = Mailbox(stack)
+    send(stack, "With a link")
+    (text,) = mailbox.texts("anna@example.com")
+    link = re.search(r"\S+/notify/my/\S+", text)
+    assert link
+    reader = Visitor.at(stack.url, browser, PHONE)
+    reader.page.goto(link[0])
+    expect(reader.page.get_by_text("For mail to a•••@example.com")).to_be_visible()
+    assert (overflow(reader.page), serious(reader.page)) == (0, [])
+    reader.page.get_by_label("Change in a case").select_option("Once a day")
+    reader.page.get_by_label("Time of the daily and the weekly mail").fill("17:30")
+    reader.page.get_by_role("button", name="Save").click()
+    expect(reader.page.get_by_role("status")).to_contain_text("Saved.")
+    expect(reader.page.get_by_label("Change in a case")).to_have_value("daily")
+    assert sorted(said(stack)) == [("*", None, "17:30"), ("case_changed", "daily", None)]
+    assert reader.context.cookies() == []
+    reader.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
