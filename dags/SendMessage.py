@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from airflow.sdk import DAG, Param
 
+from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee, Priority
 from notify.operators import SendMessageOperator
 from notify.schedules import TAG
@@ -42,13 +43,24 @@ def choice(title: str, description: str, values: type[StrEnum], default: StrEnum
     return Param(default.value, title=title, description=description, type="string", enum=names, **schema)
 
 
+def choice_or_none(title: str, description: str, values: type[StrEnum], **schema: object) -> Param:
+    """One of a few, or none of them."""
+    names = [None, *(value.value for value in values)]
+    return Param(None, title=title, description=description, type=["null", "string"], enum=names, **schema)
+
+
 MORE = {"section": "More recipients"}
 SENDING = {"section": "Sending"}
 CASE = {"section": "Case"}
 TEMPLATE = {"section": "Template"}
 
 PARAMS = {
-    "recipient": names("Recipients", "Addresses, logins or groups; one a line, or separated by semicolons"),
+    "channel": choice(
+        "Channel", "An SMS has recipients and a message, or a template; no subject", ChannelName, ChannelName.EMAIL
+    ),
+    "recipient": names(
+        "Recipients", "Addresses, of an SMS numbers; logins or groups; one a line, or separated by semicolons"
+    ),
     "subject": text("Subject", "One line; not needed with a template"),
     "message": text("Message", "Plain text, or HTML if the switch below is on", format="multiline"),
     "html": flag("The message is HTML", "Otherwise it is plain text", default=False),
@@ -73,11 +85,17 @@ PARAMS = {
     "sender": text("Sender", "One of notify_senders; empty: the first", **SENDING),
     "reply_to": text("Reply to", "Address for answers; empty: the sender's", **SENDING),
     "priority": choice("Priority", "bulk uses at most 80 % of an hour's slots", Priority, Priority.NORMAL, **SENDING),
-    "guarantee": choice(
+    "guarantee": choice_or_none(
         "Guarantee",
-        "What happens when the server's answer is lost: send again, or never send twice",
+        "What happens when the server's answer is lost: send again, or never send twice; empty: an SMS is never sent "
+        "twice, a mail is sent again",
         Guarantee,
-        Guarantee.AT_LEAST_ONCE,
+        **SENDING,
+    ),
+    "transliterate": flag(
+        "Basic alphabet",
+        "SMS: write in the basic alphabet what it lacks, so that more fits into a part",
+        default=False,
         **SENDING,
     ),
     "send_after": text("Send after", "A time with its zone, or a delay such as PT2H", **SENDING),

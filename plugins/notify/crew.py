@@ -16,7 +16,7 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 
 from notify.channels.base import Channel
-from notify.exceptions import SenderFault
+from notify.exceptions import SenderFault, SenderRefused
 from notify.sessions import Report, SessionThread, Task
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Crew:
             member.faults = 0
         else:
             member.faults += 1
-            if report.task is None or probed or member.faults > 1:
+            if report.task is None or probed or member.faults > 1 or isinstance(report.fault, SenderRefused):
                 self._retire(member, report.fault)
                 return
         if report.taken:

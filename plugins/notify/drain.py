@@ -13,10 +13,11 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,8 +33,8 @@ from notify.domain.limit import DEFAULT_LIMIT, WINDOW
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
-from notify.sessions import Report, SessionThread, Task
-from notify.storage import attempts, drains, identity, links, schema, waiting, withholding
+from notify.sessions import Item, Report, SessionThread, Task
+from notify.storage import attempts, drains, identity, links, schema, sms_parts, waiting, withholding
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.bounces import secret as bounce_secret
 from notify.storage.drains import AtWork
@@ -176,6 +177,7 @@ class _Run:
         self.turns: Connection | None = None
         self.started = time.monotonic()
         self.lease = Lease(plan.lease)
+        self.batch = plan.channel.batch
         self.crew = Crew(plan.channel, plan.sender, plan.patience)
         self.reserved: deque[Claimed] = deque()
         self.reserved_at = self.started
@@ -266,7 +268,8 @@ class _Run:
         """Wait for reports, if any are to come, and note them; wake in time to renew the lease."""
         patience = self.plan.lease.total_seconds() / 3 if self.crew.busy else 0.0
         for report in self.crew.wait(patience):
-            self._note(self._settlement(report))
+            for settlement in (*report.settlements, *(self._back(item, report) for item in report.left)):
+                self._note(settlement)
 
     def _may_go_on(self) -> bool:
         if self.stopped:
@@ -289,39 +292,54 @@ class _Run:
             self.reserved.extend(claimed)
             self.exhausted = not claimed
             self.reserved_at, self.given = time.monotonic(), 0
-        self.crew.grow((len(self.reserved) + 1) // 2)
+        self.crew.grow((ceil(len(self.reserved) / self.batch) + 1) // 2)
 
     def _ahead(self) -> int:
-        least, most = (count * len(self.crew) for count in AHEAD)
+        least, most = (count * len(self.crew) * self.batch for count in AHEAD)
         pace = self.given / max(time.monotonic() - self.reserved_at, 0.001)
         return min(max(least, round(pace * AHEAD_SECONDS)), most)
 
     def _turn(self, go_on: bool) -> None:
         """One transaction: settle what was sent, begin what comes next."""
         settlements, self.settlements = self.settlements, []
-        threads = self.crew.free(len(self.reserved)) if go_on else []
-        claimed = [self.reserved.popleft() for _ in threads]
+        threads = self.crew.free(ceil(len(self.reserved) / self.batch)) if go_on else []
+        claimed = [self.reserved.popleft() for _ in range(min(len(threads) * self.batch, len(self.reserved)))]
         try:
             self._renew()
-            begun = attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
+            begun = self._settle_and_begin(settlements, claimed)
         except BaseException:
             self.settlements = settlements + self.settlements  # known outcomes get one more chance at the end
             self.broken_off = claimed
             raise
-        for thread, one, what in zip(threads, claimed, begun, strict=True):
-            self._give(thread, one, what)
+        for number, thread in enumerate(threads):
+            its = slice(number * self.batch, (number + 1) * self.batch)
+            self._give(thread, claimed[its], begun[its])
         if Unsendable.LATE in begun or Unsendable.SUPPRESSED in begun:
             self._release_unfit()
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
-    def _give(self, thread: SessionThread, claimed: Claimed, begun: Begun | Unsendable) -> None:
-        if isinstance(begun, Begun):
-            self.given += 1
-            self.crew.give(thread, Task(claimed, begun))
-            return
-        if begun is Unsendable.ERASED:
-            self._note(Settlement(claimed, Outcome(())))
-        self.crew.back(thread)
+    def _settle_and_begin(
+        self, settlements: Sequence[Settlement], claimed: Sequence[Claimed]
+    ) -> list[Begun | Unsendable]:
+        if not any(settlement.references for settlement in settlements):
+            return attempts.turn(self._by_itself(), self.drain.id, settlements, claimed, lease=self.lease)
+        with self._transaction() as connection:
+            begun = attempts.turn(connection, self.drain.id, settlements, claimed, lease=self.lease)
+            sms_parts.note(connection, self.plan.sender, settlements)
+        return begun
+
+    def _give(self, thread: SessionThread, claimed: Sequence[Claimed], begun: Sequence[Begun | Unsendable]) -> None:
+        items = []
+        for one, what in zip(claimed, begun, strict=True):
+            if isinstance(what, Begun):
+                items.append(Item(one, what))
+            elif what is Unsendable.ERASED:
+                self._note(Settlement(one, Outcome(())))
+        if items:
+            self.given += len(items)
+            self.crew.give(thread, Task(tuple(items)))
+        else:
+            self.crew.back(thread)
 
     def _release_unfit(self) -> None:
         """Put back what is reserved and must not be sent any more; what was its slot is free for others."""
@@ -369,16 +387,13 @@ class _Run:
 
     # --- The books ---------------------------------------------------------------------------------------------------
 
-    def _settlement(self, report: Report) -> Settlement:
-        assert report.task is not None
-        if report.settlement:
-            return report.settlement
-        claimed, fault = report.task.claimed, report.fault
+    def _back(self, item: Item, report: Report) -> Settlement:
+        """What to record of a message that was not taken, because of the sender."""
+        claimed, fault = item.claimed, report.fault
         assert fault is not None
         if claimed.faults >= FAULTS_BEFORE_CHARGE and self.result.accepted:
             text = f"the connection fails at this message: {fault.cause}"
-            positions = report.task.begun.parcel.positions
-            return Settlement(claimed, Outcome.same(positions, Verdict.TEMPORARY, None, text))
+            return Settlement(claimed, Outcome.same(item.begun.parcel.positions, Verdict.TEMPORARY, None, text))
         return Settlement(claimed, None, fault.cause, ASIDE)
 
     def _note(self, settlement: Settlement) -> None:
@@ -422,6 +437,7 @@ class _Run:
                 self.settlements = attempts.unsettled(connection, self.drain, self.settlements)
                 attempts.unbegin(connection, self.drain, self.broken_off)
             attempts.turn(connection, self.drain.id, self.settlements)
+            sms_parts.note(connection, self.plan.sender, self.settlements)
             reason = f"released: {self.stopped or 'the run broke off'}"
             self.result.released += attempts.release(connection, self.drain.id, reason)
             self._count_queue(connection)

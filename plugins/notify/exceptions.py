@@ -215,6 +215,10 @@ class SenderFault(ServerFault):
     """The sender cannot send at all: no message is at fault and none is charged."""
 
 
+class SenderRefused(SenderFault):
+    """Any message of the sender would meet this: it is not tried with another one."""
+
+
 class TransitionError(NotifyError):
     """The message is not in the state that this step starts from; somebody else moved it first."""
 

@@ -172,7 +172,7 @@ class _Run:
     def __init__(self, plan: Merger) -> None:
         self.plan = plan
         self.settings = plan.settings
-        self.sender = plan.settings.senders[0]
+        self.sender = plan.settings.mail_sender
         self.identity = plan.settings.identity(self.sender)
         self.templates = library(plan.settings.templates)
         self.result = MergeResult()

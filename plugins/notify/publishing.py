@@ -184,7 +184,7 @@ class _Publication:
         self.origin = origin
         self.now = outbox.now(connection)
         self.moment = draft.occurred_at or self.now
-        self.sender = settings.senders[0]
+        self.sender = settings.mail_sender
         self.identity = settings.identity(self.sender)
         self.case: Case | None = None
         self.named: dict[str, Person | None] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -20,34 +21,43 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A begun message on its way to a session."""
+class Item:
+    """A begun message."""
 
     claimed: Claimed
     begun: Begun
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """Begun messages on their way to a session: one, or as many as its channel sends at once."""
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a session's thread tells the main thread.
 
-    :param task: the message it was given; None where it reports on opening its session
-    :param settlement: what to record of it, where the sender was not at fault
+    :param task: what it was given; None where it reports on opening its session
+    :param settlements: what to record of that, where the sender was not at fault
     :param fault: the sender's fault, where there was one
+    :param left: what goes back because of it
     :param alive: whether its connection still stands
     """
 
     thread: SessionThread
     task: Task | None = None
-    settlement: Settlement | None = None
+    settlements: tuple[Settlement, ...] = ()
     fault: SenderFault | None = None
+    left: tuple[Item, ...] = ()
     alive: bool = True
 
     @property
     def taken(self) -> bool:
-        """Whether the server took the message."""
-        outcome = self.settlement.outcome if self.settlement else None
-        return outcome is not None and outcome.verdict is Verdict.ACCEPTED
+        """Whether the server took any message."""
+        outcomes = (settlement.outcome for settlement in self.settlements)
+        return any(outcome is not None and outcome.verdict is Verdict.ACCEPTED for outcome in outcomes)
 
 
 class SessionThread:
@@ -79,9 +89,7 @@ class SessionThread:
         fault = self._open()
         self._reports.put(Report(self, fault=fault, alive=fault is None))
         while task := self.tasks.get():
-            outcome, fault = self._handle(task)
-            settlement = None if fault else Settlement(task.claimed, outcome, _STOOD_STILL)
-            self._reports.put(Report(self, task, settlement, fault, self._alive))
+            self._reports.put(self._handle(task))
         self._close()
 
     @property
@@ -101,36 +109,44 @@ class SessionThread:
             )
         return None
 
-    def _handle(self, task: Task) -> tuple[Outcome | None, SenderFault | None]:
+    def _handle(self, task: Task) -> Report:
+        settlements, ready = [], []
+        for item in task.items:
+            loaded = _load(item)
+            if isinstance(loaded, Parcel):
+                ready.append((item, loaded))
+            else:
+                settlements.append(Settlement(item.claimed, loaded))
+        said = self._send([parcel for _, parcel in ready]) if ready else []
+        fault, left = None, []
+        for (item, _), outcome in zip(ready, said, strict=True):
+            if isinstance(outcome, SenderFault):
+                fault = outcome
+                left.append(item)
+            else:
+                settlements.append(Settlement(item.claimed, outcome, _STOOD_STILL))
+        return Report(self, task, tuple(settlements), fault, tuple(left), self._alive)
+
+    def _send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | SenderFault | None]:
         """Send; neither an outcome nor a fault where the run's lease was over before."""
-        try:
-            parcel = task.begun.load()
-        except NotifyError as error:  # its attachment cannot be had; the other messages are whole
-            return _unsent(task, str(error)), None
-        except Exception as error:  # a thread that dies would never report
-            log.exception("Message %s could not be put together", task.claimed.id)
-            return _unsent(task, f"it could not be put together: {type(error).__name__}; see the log of the run"), None
         if not self._alive:
             self._close()
             if fault := self._open():
-                return None, fault
+                return [fault] * len(parcels)
         assert self._session is not None
-        return self._send(self._session, task, parcel)
-
-    def _send(self, session: Session, task: Task, parcel: Parcel) -> tuple[Outcome | None, SenderFault | None]:
-        if parcel.lease and not parcel.lease.holds:
-            return None, None
+        if parcels[0].lease and not parcels[0].lease.holds:
+            return [None] * len(parcels)
         try:
-            return session.send(parcel), None
+            return self._session.send_all(parcels)
         except LeaseLost:
-            return None, None
+            return [None] * len(parcels)
         except SenderFault as fault:
-            return None, fault
+            return [fault] * len(parcels)
         except Exception as error:  # a message that breaks the channel must not break the queue
-            log.exception("Message %s broke the channel in an unexpected way", task.claimed.id)
+            log.exception("The channel broke in an unexpected way, at %s", _numbers(parcels))
             self._close()
             text = f"it could not be sent: {type(error).__name__}; see the log of the run"
-            return Outcome.same(parcel.positions, Verdict.IN_DOUBT, None, text), None
+            return [Outcome.same(parcel.positions, Verdict.IN_DOUBT, None, text) for parcel in parcels]
 
     def _close(self) -> None:
         if self._session is not None:
@@ -142,5 +158,21 @@ class SessionThread:
 _STOOD_STILL = "the run stood still for too long"
 
 
-def _unsent(task: Task, text: str) -> Outcome:
-    return Outcome.same(task.begun.parcel.positions, Verdict.TEMPORARY, None, text)
+def _load(item: Item) -> Parcel | Outcome:
+    """The whole message, or why there is none."""
+    try:
+        return item.begun.load()
+    except NotifyError as error:  # its attachment cannot be had; the other messages are whole
+        return _unsent(item, str(error))
+    except Exception as error:  # a thread that dies would never report
+        log.exception("Message %s could not be put together", item.claimed.id)
+        return _unsent(item, f"it could not be put together: {type(error).__name__}; see the log of the run")
+
+
+def _unsent(item: Item, text: str) -> Outcome:
+    return Outcome.same(item.begun.parcel.positions, Verdict.TEMPORARY, None, text)
+
+
+def _numbers(parcels: Sequence[Parcel]) -> str:
+    first, others = parcels[0].id, len(parcels) - 1
+    return f"message {first}" + (f" and {others} more" if others else "")

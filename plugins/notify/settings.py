@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import available_timezones
 
 from notify.domain.blame import HARD_EXPIRY
+from notify.domain.channel import ChannelName
 from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, Keep, read_duration
 from notify.domain.kind import BUILT_IN, Kind, read_kinds
 from notify.domain.link import PLACEHOLDER
@@ -41,6 +42,12 @@ _WEB_PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 #: What the links in mails may begin with: it stands in a header and in HTML, and needs no encoding in either.
 _BASE_URL = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~%+-]+)*/?", re.IGNORECASE)
 _LONGEST_BASE_URL = 300
+
+#: A country as ISO 3166-1 has it.
+_REGION = re.compile(r"[A-Z]{2}")
+
+#: How messages of a sender travel, by the type of its connection.
+CHANNELS = {"smtp": ChannelName.EMAIL, "http": ChannelName.SMS}
 
 #: Most mail servers refuse more than this (RFC 1870 lets them say so); base64 included.
 LARGEST_MESSAGE = 25 * 1024 * 1024
@@ -86,6 +93,15 @@ def senders() -> tuple[str, ...]:
             'Write, for example, ["smtp_default"] (Admin → Variables).'
         )
     return tuple(dict.fromkeys(names))
+
+
+def senders_of(channel: ChannelName) -> tuple[str, ...]:
+    """The senders of a channel, by the types of their connections.
+
+    :raises ConfigurationError: the Variable is no JSON list of connection ids
+    """
+    found = ((sender, connection(sender)) for sender in senders())
+    return tuple(sender for sender, its in found if its is not None and CHANNELS.get(its.conn_type or "") is channel)
 
 
 def served() -> tuple[tuple[str, ...], str]:
@@ -214,10 +230,12 @@ class SenderIdentity:
 
     :param domain: the right side of its Message-IDs
     :param name: the name at the head of the house template; None for the template's own
+    :param channel: how its messages travel; None where there is no connection yet that says so
     """
 
     domain: str
     name: str | None = None
+    channel: ChannelName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +254,7 @@ class HandOverSettings:
     :param blocked: kinds that a process sends no mail about, by process
     :param calendars: of working time, as the Variable ``notify_calendars`` has them
     :param base_url: where this Airflow is reached, without a slash at its end; empty: mails have no links to it
+    :param region: the country of telephone numbers without a country code, as in ``SK``; empty: they are refused
     """
 
     senders: tuple[str, ...]
@@ -250,6 +269,16 @@ class HandOverSettings:
     blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     calendars: str = ""
     base_url: str = ""
+    region: str = ""
+
+    def sender_of(self, channel: ChannelName) -> str | None:
+        """The first sender of a channel, None if there is none; one without a connection may be of any."""
+        return next((one for one in self.senders if self.identity(one).channel in {channel, None}), None)
+
+    @property
+    def mail_sender(self) -> str:
+        """The first sender of mails; what is for one that nobody has set up yet waits."""
+        return self.sender_of(ChannelName.EMAIL) or DEFAULT_SENDERS[0]
 
     @property
     def settings_link(self) -> str | None:
@@ -284,6 +313,7 @@ def hand_over_settings() -> HandOverSettings:
         blocked=blocked(known),
         calendars=variable("notify_calendars"),
         base_url=base_url(),
+        region=phone_region(),
     )
 
 
@@ -389,6 +419,20 @@ def base_url() -> str:
     return text.rstrip("/")
 
 
+def phone_region() -> str:
+    """The country of telephone numbers that are written without a country code; empty: there is none.
+
+    :raises ConfigurationError: it is no code of a country
+    """
+    text = variable("notify_phone_region").upper()
+    if text and not _REGION.fullmatch(text):
+        raise ConfigurationError(
+            f"The Variable notify_phone_region is {text!r}, which is no code of a country. Write its two letters, for "
+            "example SK, or delete it (Admin → Variables)."
+        )
+    return text
+
+
 def attachment_sources() -> tuple[str, ...]:
     """Prefixes of what attachments may be fetched from.
 
@@ -413,7 +457,8 @@ def sender_identity(sender: str) -> SenderIdentity:
         extras = _extras(found) if found is not None else {}
     addresses = [str(extras.get("from_email") or ""), (found.login or "") if found else "", _address_of_page()]
     name = str(extras.get("from_name") or "").strip()
-    return SenderIdentity(_first_domain(addresses) or socket.getfqdn(), name or None)
+    channel = CHANNELS.get(found.conn_type or "") if found is not None else None
+    return SenderIdentity(_first_domain(addresses) or socket.getfqdn(), name or None, channel)
 
 
 def _first_domain(addresses: Iterable[str]) -> str | None:

@@ -323,6 +323,7 @@ GOOD = [
     {"data": None, "attachments": None, "case_url": None, "send_after": None},
     {"attachments": [{"filename": "a", "content_base64": "YQ=="}, "s3://reports/a"]},
     {"priority": "bulk", "guarantee": "at_most_once", "one_mail": True, "html": True},
+    {"channel": "sms", "recipient": "+421903622237", "message": "m", "guarantee": None, "transliterate": True},
     {"send_after": "PT2H", "expires_after": "2027-01-31T08:00:00+01:00"},
     {"message": "{{ conf }} {% raw %}"},
 ]
@@ -331,7 +332,8 @@ BAD = [
     {"recipient": 5},
     {"recipient": {"a": 1}},
     {"priority": "loud"},
-    {"guarantee": None},
+    {"guarantee": "exactly_once"},
+    {"channel": "fax"},
     {"html": "perhaps"},
     {"data": "text"},
     {"attachments": "s3://reports/a"},

@@ -48,14 +48,17 @@ FILL = """
 """
 
 QUERIES = {
-    "claim": (attempts._CLAIM, {"sender": SENDER, "drain": DRAIN, "priority": "bulk", "wanted": 8}),
+    "claim": (
+        attempts._CLAIM,
+        {"sender": SENDER, "drain": DRAIN, "priority": "bulk", "wanted": 8, "room": 8, "most": 10},
+    ),
     "usage": (limits._USAGE, {"sender": SENDER, "window": HOUR}),
-    "any due": (waiting._ANY_DUE, {"sender": SENDER, "priorities": ["urgent", "normal", "bulk"]}),
+    "first due": (waiting._FIRST_DUE, {"sender": SENDER, "priorities": ["urgent", "normal", "bulk"]}),
     "expire": (waiting._EXPIRE, {"sender": SENDER}),
     "queue": (waiting._QUEUE, {"sender": SENDER}),
     "taken": (limits._TAKEN, {"sender": SENDER, "window": HOUR}),
     "oldest": (waiting._OLDEST, {"sender": SENDER, "priorities": ["urgent", "normal", "bulk"]}),
-    "next slot": (waiting._LEAVES, {"sender": SENDER, "window": HOUR, "bulk": False, "before": 3}),
+    "next slot": (waiting._LEAVES, {"sender": SENDER, "window": HOUR, "bulk": False, "needed": 3}),
     "unserved": (waiting._UNSERVED, {"served": [SENDER]}),
     "held": (senders._HELD, {"sender": SENDER}),
     "last run": (senders._LAST_RUN, {"sender": SENDER}),

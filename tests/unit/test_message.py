@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notify.domain.address import CONTROL
+from notify.domain.channel import ChannelName
 from notify.domain.message import (
     LONGEST_DELAY,
     Draft,
@@ -39,6 +40,13 @@ def faults_of(**fields: Any) -> dict[str, str]:
     named = {fault.field: fault.problem for fault in faults}
     assert len(named) == len(faults), "a field is blamed twice"
     return named
+
+
+@pytest.mark.parametrize(("channel", "promise"), [("email", "at_least_once"), ("sms", "at_most_once")])
+def test_the_promise_of_a_channel(channel: str, promise: str) -> None:
+    """Unless a guarantee is given, a mail is sent again when in doubt, and an SMS is not."""
+    assert Draft(channel=channel).promise.value == promise
+    assert Draft(channel=channel, guarantee="at_least_once").promise is Guarantee.AT_LEAST_ONCE
 
 
 # --- The fields, one by one ------------------------------------------------------------------------------------------
@@ -70,7 +78,9 @@ def test_defaults() -> None:
             "add_case_id_to_subject": True,
             "add_url": True,
             "priority": Priority.NORMAL,
-            "guarantee": Guarantee.AT_LEAST_ONCE,
+            "guarantee": None,
+            "channel": ChannelName.EMAIL,
+            "transliterate": False,
             "send_after": None,
             "expires_after": None,
             "idempotency_key": None,

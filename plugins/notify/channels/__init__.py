@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
     from notify.channels.base import Channel
 
 
@@ -15,19 +17,36 @@ def channel_for(sender: str) -> Channel:
     :raises notify.exceptions.SenderFault: there is no such connection, or no channel for its type
     """
     from notify import settings
-    from notify.channels.smtp import SmtpChannel
     from notify.exceptions import SenderFault
 
     found = settings.connection(sender)
     if found is None:
         raise SenderFault(
             f"There is no connection {sender}.",
-            f"Add it in the Airflow UI (Admin → Connections, connection id {sender}, type smtp); until then its "
-            "messages wait.",
+            f"Add it in the Airflow UI (Admin → Connections, connection id {sender}, type smtp for mails, http for an "
+            "SMS gateway); until then its messages wait.",
         )
-    if found.conn_type != "smtp":
-        raise SenderFault(
-            f"The connection {sender} has the type {found.conn_type!r}, which no channel can send through.",
-            "Give it the type smtp, or take it out of the Variable notify_senders.",
-        )
-    return SmtpChannel(sender, found)
+    if found.conn_type == "smtp":
+        from notify.channels.smtp import SmtpChannel
+
+        return SmtpChannel(sender, found)
+    if found.conn_type == "http":
+        return _sms_gateway(sender, found)
+    raise SenderFault(
+        f"The connection {sender} has the type {found.conn_type!r}, which no channel can send through.",
+        "Give it the type smtp or http, or take it out of the Variable notify_senders.",
+    )
+
+
+def _sms_gateway(sender: str, connection: Connection) -> Channel:
+    """The gateway that the extra ``gateway`` names, EuroSMS where it names none."""
+    from notify.channels.extras import Extras
+
+    name = Extras.of(sender, connection, "http").choice("gateway", ("eurosms", "template"))
+    if name == "template":
+        from notify.channels.template_gateway import TemplateGatewayChannel
+
+        return TemplateGatewayChannel(sender, connection)
+    from notify.channels.eurosms import EuroSmsChannel
+
+    return EuroSmsChannel(sender, connection)

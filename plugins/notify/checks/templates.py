@@ -9,8 +9,8 @@ from notify.checks import ids
 from notify.checks.check import Check, Found, Place
 from notify.checks.surroundings import Surroundings
 from notify.domain.kind import BUILT_IN, DIGEST, UNDELIVERED
+from notify.doors.base import PLAIN_KIND
 from notify.exceptions import ConfigurationError, TemplateNotFound
-from notify.handover import PLAIN_KIND
 from notify.rendering.library import library
 from notify.rendering.samples import Samples, Standing, State
 

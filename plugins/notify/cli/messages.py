@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from notify.cli import arguments
 from notify.cli.database import changing, connect
+from notify.domain.channel import ChannelName
 from notify.domain.status import Status
 from notify.exceptions import TransitionError
 from notify.storage import bounces, outbox, register, schema
@@ -107,6 +108,7 @@ def _lines(message: register.RegisteredMessage) -> list[str]:
         f"  Subject      {message.subject}",
         f"  Message-ID   {message.message_id}",
         f"  Sender       {message.sender}; {message.priority}, {message.guarantee}",
+        *([f"  Parts        {message.parts}"] if message.channel is ChannelName.SMS else []),
         f"  Handed over  {message.created_at:%Y-%m-%d %H:%M:%SZ} by {origin}",
     ]
     if not message.has_body:

@@ -59,6 +59,11 @@ class Address:
         return self.mailbox.lower()
 
     @property
+    def destination(self) -> str:
+        """Where a message goes, as the outbox keeps it."""
+        return self.mailbox
+
+    @property
     def domain(self) -> str:
         """The part behind the at sign."""
         return self.mailbox.rpartition("@")[2]

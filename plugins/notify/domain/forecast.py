@@ -31,8 +31,8 @@ class Taken:
     """Attempts that count against the limit, and leave the window together.
 
     :param until: when they do
-    :param total: how many
-    :param bulk: how many of them are bulk
+    :param total: their slots
+    :param bulk: those of them that bulk took
     """
 
     until: datetime
@@ -42,7 +42,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Messages that are due.
+    """Messages that are due, in slots: an SMS takes one for each of its parts.
 
     :param first: urgent and normal ones; they leave before any bulk
     :param bulk: bulk ones

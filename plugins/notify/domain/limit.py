@@ -1,4 +1,6 @@
-"""The hourly limit of a sender: how many messages may be claimed now.
+"""The hourly limit of a sender: how much may be claimed now.
+
+A slot of the sender's pool is a message in 60 minutes; an SMS takes one for each of its parts.
 
 Counting is the storage's business; what the counts allow is decided here, so that the claim and the forecast share it.
 """
@@ -28,8 +30,8 @@ BULK_SHARE = 0.8
 class Usage:
     """What counts against the limit in the window that ends now.
 
-    :param total: attempts that are open, or that ended less than a window ago
-    :param bulk: those of them whose message is ``bulk``
+    :param total: slots of attempts that are open, or that ended less than a window ago
+    :param bulk: those of ``bulk`` messages
     """
 
     total: int
@@ -38,22 +40,26 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How many more messages may be claimed now; None is no limit.
+    """How many slots may be taken now; None is no limit.
 
-    :param total: of any priority
-    :param bulk: of priority ``bulk``; never more than ``total``
+    :param total: by messages of any priority
+    :param bulk: by those of priority ``bulk``; never more than ``total``
     """
 
     total: int | None
     bulk: int | None
 
+    def room(self, *, bulk: bool) -> int | None:
+        """The slots for messages that are bulk, or that are not."""
+        return self.bulk if bulk else self.total
+
     def cap(self, wanted: int, *, bulk: bool) -> int:
         """The smaller of what is wanted and what is allowed."""
-        allowed = self.bulk if bulk else self.total
+        allowed = self.room(bulk=bulk)
         return wanted if allowed is None else max(0, min(wanted, allowed))
 
     def less(self, taken: int) -> Allowance:
-        """What remains after ``taken`` messages that are not bulk."""
+        """What remains after messages that are not bulk took so many."""
         if self.total is None or self.bulk is None:
             return self
         remaining = max(0, self.total - taken)
@@ -65,10 +71,26 @@ def bulk_limit(limit: int) -> int:
     return max(1, int(limit * BULK_SHARE)) if limit > 0 else 0
 
 
+def most_slots(limit: int, *, bulk: bool) -> int | None:
+    """What one message counts at most: all that a window has, or it would wait for ever. None is no limit."""
+    if limit < 0:
+        return None
+    return max(1, bulk_limit(limit) if bulk else limit)
+
+
+def slots_of(parts: int, limit: int, *, bulk: bool) -> int:
+    """What a message counts against a limit.
+
+    :param parts: of an SMS; of a mail 1
+    """
+    most = most_slots(limit, bulk=bulk)
+    return parts if most is None else min(parts, most)
+
+
 def allowance(limit: int, usage: Usage) -> Allowance:
     """What a limit allows after what was used.
 
-    :param limit: messages per window; 0 holds everything, :data:`UNLIMITED` (any negative number) nothing
+    :param limit: slots in a window; 0 holds everything, :data:`UNLIMITED` (any negative number) nothing
     """
     if limit < 0:
         return Allowance(None, None)

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from notify.domain.address import CONTROL, split_names
+from notify.domain.channel import ChannelName
 from notify.domain.faults import faults_of
 from notify.exceptions import Fault
 
@@ -218,7 +219,12 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000_000)
 
-    recipient: Names = Field(default_factory=list, description="Addresses, logins or groups")
+    channel: Annotated[ChannelName, BeforeValidator(a_word)] = Field(
+        default=ChannelName.EMAIL, description="How it travels; an SMS has a message, or a template and data"
+    )
+    recipient: Names = Field(
+        default_factory=list, description="Addresses, of an SMS telephone numbers; logins or groups"
+    )
     cc: Names = Field(default_factory=list, description="Copy to; makes it one mail to all")
     bcc: Names = Field(default_factory=list, description="Blind copy to; makes it one mail to all")
     one_mail: bool = Field(default=False, description="One mail to all, instead of one per recipient")
@@ -248,8 +254,13 @@ class Draft(BaseModel):
     priority: Annotated[Priority, BeforeValidator(a_word)] = Field(
         default=Priority.NORMAL, description="Who goes first; bulk may use at most 80 % of an hour's slots"
     )
-    guarantee: Annotated[Guarantee, BeforeValidator(a_word)] = Field(
-        default=Guarantee.AT_LEAST_ONCE, description="Whether it is sent again when nobody knows if it was"
+    guarantee: Annotated[Guarantee, BeforeValidator(a_word)] | None = Field(
+        default=None,
+        description="Whether it is sent again when nobody knows if it was: at_least_once, of an SMS at_most_once, "
+        "unless given",
+    )
+    transliterate: bool = Field(
+        default=False, description="SMS: write in the basic alphabet what it lacks, so that more fits into a part"
     )
     send_after: Moment = Field(default=None, description="Not before: a time with its zone, or a delay such as PT2H")
     expires_after: Moment = Field(default=None, description="Not after: a time with its zone, or a delay")
@@ -284,6 +295,12 @@ class Draft(BaseModel):
         return {} if value is None else value
 
     @property
+    def promise(self) -> Guarantee:
+        """The guarantee that was given, or that of the channel: an SMS that is sent twice is paid for twice."""
+        by_channel = Guarantee.AT_MOST_ONCE if self.channel is ChannelName.SMS else Guarantee.AT_LEAST_ONCE
+        return self.guarantee or by_channel
+
+    @property
     def to_all(self) -> bool:
         """Whether all recipients share one mail: asked for, or because there are copies."""
         return self.one_mail or bool(self.cc) or bool(self.bcc)
@@ -309,13 +326,14 @@ def read_draft(fields: Mapping[str, Any]) -> tuple[Draft, list[Fault]]:
 
 def _faults_between(draft: Draft, wrong: set[str]) -> list[Fault]:
     """Faults that only several fields together show; fields already found wrong are not held against others."""
-    faults = []
+    faults = _faults_of_channel(draft, wrong)
     if not (draft.recipient or draft.cc or draft.bcc) and not wrong & {"recipient", "cc", "bcc"}:
         faults.append(Fault("recipient", "is empty; name at least one address, login or group"))
     if draft.template is None and "template" not in wrong:
+        needed = ("message",) if draft.channel is ChannelName.SMS else ("subject", "message")
         faults += [
-            Fault(field, "is missing; give subject and message, or template and data")
-            for field in ("subject", "message")
+            Fault(field, f"is missing; give {' and '.join(needed)}, or template and data")
+            for field in needed
             if not getattr(draft, field) and field not in wrong
         ]
         if draft.data and "data" not in wrong:
@@ -323,6 +341,21 @@ def _faults_between(draft: Draft, wrong: set[str]) -> list[Fault]:
     if draft.template is not None and draft.message:
         faults.append(Fault("message", "cannot be given together with template; use one of the two"))
     return faults
+
+
+#: What only a mail has.
+_OF_MAILS = ("cc", "bcc", "one_mail", "subject", "html", "reply_to", "attachments")
+
+
+def _faults_of_channel(draft: Draft, wrong: set[str]) -> list[Fault]:
+    if "channel" in wrong:
+        return []
+    if draft.channel is ChannelName.SMS:
+        given = [field for field in _OF_MAILS if getattr(draft, field) and field not in wrong]
+        return [Fault(field, "is only for mails; an SMS has recipients and a text, nothing else") for field in given]
+    if draft.transliterate:
+        return [Fault("transliterate", "is only for SMS; a mail takes every letter as it is")]
+    return []
 
 
 def faults_of_own_key(key: str | None) -> list[Fault]:

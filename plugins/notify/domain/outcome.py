@@ -24,12 +24,14 @@ class RecipientOutcome:
     :param verdict: what the server's answer means
     :param code: the reply code (RFC 5321, 4.2), None where there was no reply
     :param text: the server's words, or ours where it said nothing
+    :param references: what the server calls it, where receipts are to come: of an SMS one for each part
     """
 
     position: int
     verdict: Verdict
     code: int | None
     text: str
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

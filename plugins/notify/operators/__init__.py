@@ -8,7 +8,7 @@ from notify.operators.deadlines import (
     SetDeadlineOperator,
     SetReminderOperator,
 )
-from notify.operators.delivery_reports import DeliveryReportsOperator
+from notify.operators.delivery_reports import DeliveryReportsOperator, SmsReceiptsOperator
 from notify.operators.housekeeping import HousekeepingOperator
 from notify.operators.notifications import NotificationsOperator
 from notify.operators.notify import NotifyOperator
@@ -28,6 +28,7 @@ __all__ = [
     "SendMessageOperator",
     "SetDeadlineOperator",
     "SetReminderOperator",
+    "SmsReceiptsOperator",
     "SyncPeopleOperator",
     "UserNotificationsOperator",
 ]

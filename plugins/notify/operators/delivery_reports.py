@@ -1,9 +1,10 @@
-"""DeliveryReports: a task reads what became of messages after they were sent, from one source."""
+"""DeliveryReports: tasks read what became of messages after they were sent, each from one source."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from notify.operators.task import origin_of, polite_interrupt, refusals_told
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
+    from sqlalchemy.engine import Engine
+
+    from notify.channels.base import Receipts
+    from notify.exceptions import SenderFault
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +78,71 @@ class DeliveryReportsOperator(RunOperator):
                 "return_path."
             )
         return found
+
+
+class SmsReceiptsOperator(RunOperator):
+    """Ask the gateways of all senders that have receipts what became of their messages.
+
+    Where there is no such sender, the task is skipped. A gateway that gives none keeps no other from being asked; the
+    task fails in the end, and names it.
+    """
+
+    ui_color = "#ffedd5"
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Ask.
+
+        :returns: of each gateway what the run did, see :class:`notify.receiving.ReceivingResult`
+        :raises RestoredCopy: the outbox is one; nobody was asked
+        :raises SenderFault: a gateway gave no receipts
+        """
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from notify import settings
+        from notify.domain.channel import ChannelName
+        from notify.exceptions import SenderFault
+        from notify.storage.engine import engine_for
+        from notify.witness import require_original
+
+        del context
+        done: list[dict[str, Any]] = []
+        faults: list[SenderFault] = []
+        with refusals_told(), polite_interrupt(self._stop):
+            sources = _sources(settings.senders_of(ChannelName.SMS), faults)
+            if not sources and not faults:
+                raise AirflowSkipException("No sender has receipts: none is for SMS (docs/sms.md).")
+            engine = engine_for(settings.database_url())
+            require_original(engine)  # what a copy asks for, the original is never told
+            for sender, source in sources:
+                try:
+                    done.append(self._receive(engine, sender, source))
+                except SenderFault as fault:
+                    faults.append(fault)
+            if faults:
+                raise faults[0]
+        return done
+
+    def _receive(self, engine: Engine, sender: str, source: Receipts) -> dict[str, Any]:
+        from notify.receiving import Receiving
+
+        with closing(source):
+            result = Receiving(engine, sender, source, stop=self._stop).run()
+        log.info("%s", result.summary)
+        return asdict(result)
+
+
+def _sources(senders: Sequence[str], faults: list[SenderFault]) -> list[tuple[str, Receipts]]:
+    """Where receipts are to be had, of each sender of SMS."""
+    from notify.channels import channel_for
+    from notify.exceptions import SenderFault
+
+    found = []
+    for sender in senders:
+        try:
+            source = channel_for(sender).receipts()
+        except SenderFault as fault:
+            faults.append(fault)
+        else:
+            if source is not None:
+                found.append((sender, source))
+    return found

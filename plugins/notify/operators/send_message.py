@@ -23,6 +23,7 @@ MOST_LINES = 20
 
 #: The fields of a message, in the order of the documentation's table.
 FIELDS = (
+    "channel",
     "recipient",
     "cc",
     "bcc",
@@ -43,6 +44,7 @@ FIELDS = (
     "add_url",
     "priority",
     "guarantee",
+    "transliterate",
     "send_after",
     "expires_after",
     "idempotency_key",
@@ -58,7 +60,9 @@ class SendMessageOperator(BaseOperator):
     The task succeeds when the message is stored. It fails, without a retry changing anything, when something is wrong
     with the message; the error names every fault. Every field is templated.
 
-    :param recipient: addresses, logins or groups; a list, or one string separated by semicolons or commas
+    :param channel: ``email`` or ``sms``; an SMS has a ``message``, or a ``template`` and ``data``, and recipients
+    :param recipient: addresses (of an SMS telephone numbers), logins or groups; a list, or one string separated by
+        semicolons or commas
     :param cc: copy to; makes it one mail to all
     :param bcc: blind copy to; makes it one mail to all
     :param one_mail: one mail to all instead of one per recipient
@@ -77,7 +81,8 @@ class SendMessageOperator(BaseOperator):
     :param add_case_id_to_subject: put ``[case_id]`` in front of the subject
     :param add_url: link the case
     :param priority: ``urgent``, ``normal`` or ``bulk``
-    :param guarantee: ``at_least_once`` or ``at_most_once``
+    :param guarantee: ``at_least_once`` or ``at_most_once``; by default the former, of an SMS the latter
+    :param transliterate: SMS: write in the basic alphabet what it lacks, so that more fits into a part
     :param send_after: not before: an aware datetime, or a delay (timedelta or ISO 8601)
     :param expires_after: not after: likewise; then the message becomes ``expired``
     :param idempotency_key: handing over the same key again adds nothing; by default DAG, run, task and map index, so
@@ -93,6 +98,7 @@ class SendMessageOperator(BaseOperator):
     def __init__(
         self,
         *,
+        channel: Field = "email",
         recipient: Field = None,
         cc: Field = None,
         bcc: Field = None,
@@ -112,7 +118,8 @@ class SendMessageOperator(BaseOperator):
         add_case_id_to_subject: Field = True,
         add_url: Field = True,
         priority: Field = "normal",
-        guarantee: Field = "at_least_once",
+        guarantee: Field = None,
+        transliterate: Field = False,
         send_after: Field = None,
         expires_after: Field = None,
         idempotency_key: Field = None,
@@ -120,6 +127,7 @@ class SendMessageOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.channel = channel
         self.recipient = recipient
         self.cc = cc
         self.bcc = bcc
@@ -140,6 +148,7 @@ class SendMessageOperator(BaseOperator):
         self.add_url = add_url
         self.priority = priority
         self.guarantee = guarantee
+        self.transliterate = transliterate
         self.send_after = send_after
         self.expires_after = expires_after
         self.idempotency_key = idempotency_key

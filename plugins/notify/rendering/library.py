@@ -26,11 +26,25 @@ _LONG_WORD = 40
 
 #: The files of a template in a language.
 SUBJECT, HTML, TEXT, SUMMARY = "subject.txt.j2", "body.html.j2", "body.txt.j2", "summary.txt.j2"
+SMS = "sms.txt.j2"
 _BARE = {HTML: "bare.html.j2", TEXT: "bare.txt.j2"}
 
 #: What the folders of templates, and of their languages, are called.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedText:
+    """The text of an SMS, made from a template.
+
+    :param language: of the template that was used
+    :param personal: whether it asked for ``recipient``, see :class:`Rendered`
+    """
+
+    text: str
+    language: str
+    personal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,27 @@ class TemplateLibrary:
         else:
             line = self._subject(folder, context)
         return _shortened(" ".join(CONTROL.sub(" ", line).split()))
+
+    def sms(
+        self, kind: str, *, language: str | None, timezone: str, data: Mapping[str, Any], fallback: bool = True
+    ) -> RenderedText:
+        """Make the text of an SMS; only a kind with ``sms.txt.j2`` has one, in the languages that have it.
+
+        :param kind: one of :meth:`kinds`
+        :param language: as for :meth:`render`, and chosen alike
+        :param timezone: the reader's, an IANA name
+        :param data: the fields that the template uses
+        :param fallback: whether ``en`` will do where the kind lacks the language
+        """
+        folder, context = self._begin(kind, language, timezone, data, fallback=fallback)
+        name = f"{folder}/{SMS}"
+        if fallback and not self._has(name) and self._has(f"{kind}/{FALLBACK}/{SMS}"):
+            folder, context = self._begin(kind, FALLBACK, timezone, data, fallback=False)
+            name = f"{folder}/{SMS}"
+        if not self._has(name):
+            raise TemplateNotFound(f"The template {kind!r} has no text for an SMS. Add {name}, or send it as a mail.")
+        text = _carried(name, html.tidy(run(self._environment, name, context)))
+        return RenderedText(text, context["language"], "recipient" in context[ASKED])
 
     def _begin(
         self, kind: str, language: str | None, timezone: str, data: Mapping[str, Any], *, fallback: bool

@@ -22,6 +22,7 @@ from sqlalchemy.engine import Connection
 from notify.domain.conclusion import Conclusion, Tried, conclude
 from notify.domain.drain import Drain
 from notify.domain.lease import Lease
+from notify.domain.limit import most_slots
 from notify.domain.message import Guarantee, Priority
 from notify.domain.outcome import Outcome, Verdict
 from notify.domain.parcel import Addressee, Enclosure, Parcel
@@ -75,6 +76,12 @@ class Settlement:
         object.__setattr__(self, "ended", json.dumps(_ended(self)))
         object.__setattr__(self, "heard", tuple(map(json.dumps, _heard(self))))
 
+    @property
+    def references(self) -> list[str]:
+        """What a gateway calls the parts that it took."""
+        recipients = self.outcome.recipients if self.outcome else ()
+        return [reference for one in recipients for reference in one.references]
+
     def _conclude(self) -> Conclusion:
         if self.outcome is None:
             return Conclusion(Status.QUEUED, f"the sender could not send: {self.fault}", self.wait)
@@ -86,24 +93,30 @@ class Settlement:
 # One claim of a sender at a time: the count and the tokens taken after it belong together.
 _LOCK_SENDER = sa.text("select from notify.senders where sender = :sender for update")
 
+# In the order of the queue: what does not fit any more holds back what stands behind it, or an SMS of many parts would
+# wait until no short one is left.
 _CLAIM = sa.text("""
     with due as (
-        select id from notify.messages
+        select id, not_before, least(parts, cast(:most as integer)) as slots from notify.messages
         where sender = :sender and priority = :priority and status = 'queued' and not_before <= now()
           and (expires_at is null or expires_at > now())
         order by not_before, id
         limit :wanted
         for update skip locked
+    ), fitting as (
+        select id, slots from (
+            select id, slots, sum(slots) over (order by not_before, id) as so_far from due) in_order
+        where cast(:room as bigint) is null or so_far <= :room
     ), claimed as (
         update notify.messages m set status = 'sending', status_reason = null, attempts = m.attempts + 1
-        from due where m.id = due.id
-        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before
+        from fitting where m.id = fitting.id
+        returning m.id, m.attempts, m.priority, m.guarantee, m.refusals, m.first_tried_at, m.not_before, fitting.slots
     ), token as (
-        insert into notify.attempts (message_id, number, sender, bulk, drain_id)
-        select id, attempts, :sender, priority = 'bulk', :drain from claimed
+        insert into notify.attempts (message_id, number, sender, bulk, slots, drain_id)
+        select id, attempts, :sender, priority = 'bulk', slots, :drain from claimed
         returning id, message_id
     )
-    select token.id as attempt_id, claimed.id, claimed.guarantee, claimed.refusals,
+    select token.id as attempt_id, claimed.id, claimed.guarantee, claimed.refusals, claimed.slots,
            coalesce(now() - claimed.first_tried_at, interval '0') as age,
            claimed.attempts > 1 and exists (
                select from notify.recipients r where r.message_id = claimed.id and r.outcome = 'accepted') as reached,
@@ -131,12 +144,18 @@ def claim(connection: Connection, drain: Drain, wanted: int) -> list[Claimed]:
         share = allowed.cap(wanted - len(claimed), bulk=bulk)
         if share <= 0:
             continue
-        rows = connection.execute(
-            _CLAIM, {"sender": drain.sender, "drain": drain.id, "priority": priority.value, "wanted": share}
-        ).all()
+        values = {
+            "sender": drain.sender,
+            "drain": drain.id,
+            "priority": priority.value,
+            "wanted": share,
+            "room": allowed.room(bulk=bulk),
+            "most": most_slots(drain.limit, bulk=bulk),
+        }
+        rows = connection.execute(_CLAIM, values).all()
         claimed += [_claimed(row) for row in rows]
         if not bulk:
-            allowed = allowed.less(len(rows))
+            allowed = allowed.less(sum(row.slots for row in rows))
     return claimed
 
 

@@ -20,7 +20,7 @@ from notify.storage.senders import Standing
 LOOK_AHEAD = 10_000
 
 _DUE = sa.text("""
-    select m.id, m.sender, m.priority, m.not_before, now() as at, s.hourly_limit
+    select m.id, m.sender, m.priority, m.parts, m.not_before, now() as at, s.hourly_limit
     from notify.messages m left join notify.senders s on s.sender = m.sender
     where m.id = :id and m.status = 'queued' and m.not_before <= now()
 """)
@@ -28,8 +28,8 @@ _DUE = sa.text("""
 # What leaves before a message: of each higher priority all that is due, of its own what stands before it.
 _BEFORE = sa.text("""
     select wanted.priority, (
-        select count(*) from (
-            select from notify.messages m
+        select jsonb_build_array(count(*), coalesce(sum(before.parts), 0)) from (
+            select m.parts from notify.messages m
             where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority
               and (m.not_before, m.id) < (wanted.not_before, wanted.id)
             limit :most) before) as size
@@ -63,7 +63,7 @@ def of_sender(connection: Connection, standing: Standing, runs: Iterable[datetim
     :returns: None where nothing is due, or where that cannot be told: there are no runs, the pool has no slots, or it
         is more than a year away
     """
-    due = Due(standing.queue.due - standing.queue.due_bulk, standing.queue.due_bulk)
+    due = standing.queue.parts
     if not due.total:
         return None
     taken = limits.taken(connection, standing.sender) if standing.limit > 0 else []
@@ -102,11 +102,12 @@ def _place(connection: Connection, row: sa.Row[tuple[object, ...]]) -> _Place:
         "moments": [row.at] * (len(before) - 1) + [row.not_before],
         "ids": [_LAST_ID] * (len(before) - 1) + [row.id],
     }
-    sizes = {found.priority: found.size for found in connection.execute(_BEFORE, values)}
-    whole = max(sizes.values()) < LOOK_AHEAD
-    sizes[row.priority] += 1
-    bulk = sizes.pop(Priority.BULK, 0)
-    return _Place(Due(sum(sizes.values()), bulk), whole)
+    found = {one.priority: one.size for one in connection.execute(_BEFORE, values)}
+    whole = max(size for size, _ in found.values()) < LOOK_AHEAD
+    parts = {priority: int(slots) for priority, (_, slots) in found.items()}
+    parts[row.priority] += row.parts
+    bulk = parts.pop(Priority.BULK, 0)
+    return _Place(Due(sum(parts.values()), bulk), whole)
 
 
 def _before(priority: Priority) -> Sequence[Priority]:

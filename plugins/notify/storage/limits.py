@@ -14,7 +14,7 @@ from notify.domain.limit import UNLIMITED, WINDOW, Allowance, Usage, allowance
 # now() is the start of the transaction, perhaps long before the lock was got: it counts an attempt that has just left
 # the window as still in it, never the other way round.
 _USAGE = sa.text("""
-    select count(*) as total, count(*) filter (where bulk) as bulk
+    select coalesce(sum(slots), 0) as total, coalesce(sum(slots) filter (where bulk), 0) as bulk
     from notify.attempts
     where sender = :sender and (ended_at is null or ended_at > now() - :window)
       and outcome is distinct from 'sender_fault'  -- the server provably did not take it
@@ -22,7 +22,8 @@ _USAGE = sa.text("""
 
 # By the minute: of a large limit, a line for each attempt would say hardly more. An attempt that is open may last.
 _TAKEN = sa.text("""
-    select max(coalesce(ended_at, now())) + :window as until, count(*) as total, count(*) filter (where bulk) as bulk
+    select max(coalesce(ended_at, now())) + :window as until,
+           sum(slots) as total, coalesce(sum(slots) filter (where bulk), 0) as bulk
     from notify.attempts
     where sender = :sender and (ended_at is null or ended_at > now() - :window)
       and outcome is distinct from 'sender_fault'

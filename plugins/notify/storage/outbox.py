@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.outcome import Verdict
 from notify.domain.status import RESENDABLE, Status, may_become
@@ -56,6 +57,7 @@ class NewMessage:
     :param body: MIME body; messages handed over together with the same body share its storage
     :param content_id: instead of a body, one that is stored already, see :func:`add_contents`
     :param not_before: when it may leave; by the database's clock, see :func:`now`
+    :param parts: what it counts against the limit: of an SMS its parts, of a mail 1
     """
 
     message_id: str
@@ -76,6 +78,8 @@ class NewMessage:
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     expires_at: datetime | None = None
     attachments: tuple[StoredFile, ...] = ()
+    channel: ChannelName = ChannelName.EMAIL
+    parts: int = 1
 
     @property
     def suppressed(self) -> str | None:
@@ -215,7 +219,7 @@ _MESSAGE = (
     *("id", "content_id", "idempotency_index", "idempotency_key"),
     *("origin_dag_id", "origin_run_id", "origin_task_id", "origin_map_index"),
     *("message_id", "status", "status_reason", "sender", "kind", "priority", "guarantee", "language", "subject"),
-    *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before"),
+    *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before", "channel", "parts"),
 )
 _RECIPIENT = ("message_id", "position", "role", "address", "name", "login", "outcome", "response")
 
@@ -239,6 +243,8 @@ def _row(message: NewMessage) -> tuple[object, ...]:
         message.size,
         message.expires_at,
         message.not_before,
+        message.channel.value,
+        message.parts,
     )
 
 

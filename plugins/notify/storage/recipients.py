@@ -10,9 +10,11 @@ from functools import cached_property
 from sqlalchemy.engine import Connection
 
 from notify.domain.address import CONTROL, Address, parse_address
+from notify.domain.channel import ChannelName
 from notify.domain.message import Draft, RecipientRole
 from notify.domain.person import Person
-from notify.exceptions import Fault
+from notify.domain.phone import Number, parse_number
+from notify.exceptions import Fault, InvalidNumber
 from notify.storage import people, suppressions, unsubscriptions
 
 #: The fields that name recipients, in the order that decides where somebody named twice stands.
@@ -24,6 +26,27 @@ FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Phone:
+    """Where an SMS goes.
+
+    :param name: whose it is, or empty
+    """
+
+    number: Number
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """What two spellings of the same number have in common."""
+        return self.number.e164
+
+    @property
+    def destination(self) -> str:
+        """Where a message goes, as the outbox keeps it: E.164, with its plus."""
+        return self.number.e164
+
+
+@dataclass(frozen=True, slots=True)
 class Receiver:
     """A recipient, resolved.
 
@@ -31,12 +54,12 @@ class Receiver:
     """
 
     role: RecipientRole
-    address: Address
+    address: Address | Phone
     person: Person | None = None
 
 
 def resolve(book: Book, draft: Draft, faults: list[Fault]) -> list[Receiver]:
-    """Find the address of everybody named; who is named twice counts once.
+    """Find the address, or of an SMS the number, of everybody named; who is named twice counts once.
 
     :param book: that knows the draft's names, see :func:`book_of`
     :param faults: what is wrong is added here: no address, nobody of that name, nobody in the group, no longer active
@@ -46,9 +69,9 @@ def resolve(book: Book, draft: Draft, faults: list[Fault]) -> list[Receiver]:
     for field, role in FIELDS:
         for name in getattr(draft, field):
             try:
-                for address, person in book.look_up(name):
+                for address, person in book.look_up(name, draft.channel):
                     receivers.setdefault(address.key, Receiver(role, address, person))
-            except ValueError as error:
+            except (ValueError, InvalidNumber) as error:
                 faults.append(Fault(field, str(error)))
     return [
         replace(found, person=book.readers.get(key)) if found.person is None else found
@@ -56,20 +79,36 @@ def resolve(book: Book, draft: Draft, faults: list[Fault]) -> list[Receiver]:
     ]
 
 
-def book_of(connection: Connection, drafts: Iterable[Draft]) -> Book:
-    """Ask for everybody whom messages name."""
-    return Book(connection, [name for draft in drafts for field, _ in FIELDS for name in getattr(draft, field)])
+def book_of(connection: Connection, drafts: Iterable[Draft], region: str = "") -> Book:
+    """Ask for everybody whom messages name.
+
+    :param region: the country of telephone numbers that are written without a country code; empty: there is none
+    """
+    names: dict[ChannelName, list[str]] = {channel: [] for channel in ChannelName}
+    for draft in drafts:
+        names[draft.channel] += [name for field, _ in FIELDS for name in getattr(draft, field)]
+    return Book(connection, names[ChannelName.EMAIL], numbers=names[ChannelName.SMS], region=region)
 
 
 class Book:
-    """Who is behind names, of one message or of many: each question is asked of the database once."""
+    """Who is behind names, of one message or of many: each question is asked of the database once.
 
-    def __init__(self, connection: Connection, names: Sequence[str]) -> None:
-        logins = {name for name in names if "@" not in name and not CONTROL.search(name)}  # no text may hold NUL
+    :param names: of mails
+    :param numbers: of SMS
+    :param region: see :func:`book_of`
+    """
+
+    def __init__(
+        self, connection: Connection, names: Sequence[str], *, numbers: Sequence[str] = (), region: str = ""
+    ) -> None:
+        # No text may hold NUL.
+        logins = {name for name in (*names, *numbers) if "@" not in name and not CONTROL.search(name)}
         self.people = people.find(connection, logins) if logins else {}
         self.groups = people.members(connection, logins) if logins else {}
         self._connection = connection
         self._names = names
+        self._wanted = numbers
+        self._region = region
 
     @cached_property
     def _addresses(self) -> dict[str, Address]:
@@ -82,6 +121,16 @@ class Book:
         return found
 
     @cached_property
+    def _numbers(self) -> dict[str, Phone]:
+        """The telephone numbers that are meant, as they are written."""
+        known = [person.phone for person in self._known if person.phone] if self._wanted else []
+        found = {}
+        for written in {*self._wanted, *known}:
+            with suppress(InvalidNumber):  # told where it is looked up
+                found[written] = Phone(parse_number(written, self._region or None))
+        return found
+
+    @cached_property
     def readers(self) -> dict[str, Person]:
         """The active people who have an address that is named, by its key."""
         keys = {address.key for address in self._addresses.values()}
@@ -89,7 +138,7 @@ class Book:
 
     @cached_property
     def suppressed(self) -> dict[str, str]:
-        """Of all addresses that are meant, those that get nothing: why, by their keys."""
+        """Of all addresses and numbers that are meant, those that get nothing: why, by their keys."""
         return suppressions.among(self._connection, self._keys)
 
     @cached_property
@@ -97,40 +146,62 @@ class Book:
         """Those that get nothing that goes to many."""
         return unsubscriptions.among(self._connection, self._keys, unsubscriptions.BULK)
 
+    @property
+    def _known(self) -> list[Person]:
+        return [*self.people.values(), *(person for members in self.groups.values() for person in members)]
+
     @cached_property
     def _keys(self) -> set[str]:
-        known = [*self.people.values(), *(person for members in self.groups.values() for person in members)]
-        emails = {person.email.lower() for person in known if person.email}
-        return emails | {address.key for address in self._addresses.values()}
+        emails = {person.email.lower() for person in self._known if person.email}
+        return emails | {one.key for one in self._addresses.values()} | {one.key for one in self._numbers.values()}
 
-    def look_up(self, name: str) -> Iterator[tuple[Address, Person | None]]:
-        """The addresses that a name stands for.
+    def look_up(
+        self, name: str, channel: ChannelName = ChannelName.EMAIL
+    ) -> Iterator[tuple[Address | Phone, Person | None]]:
+        """The addresses that a name stands for, or, of an SMS, the numbers.
 
         :raises ValueError: it stands for none; the message says why
         """
-        if "@" in name:
-            return iter([(self._addresses.get(name) or parse_address(name), None)])
         if name in self.people and name in self.groups:
-            raise ValueError(f"{name!r} is both a login and a group; write the address instead")
+            raise ValueError(f"{name!r} is both a login and a group; write the {_WAY[channel]} instead")
         if name in self.people:
-            return iter([_reach(self.people[name])])
+            return iter([self._reach(self.people[name], channel)])
         if name in self.groups:
-            return self._reach_group(name)
-        raise ValueError(f"{name!r} is no address, and no login or group of that name is known")
+            return self._reach_group(name, channel)
+        return iter([(self._number(name) if channel is ChannelName.SMS else self._address(name), None)])
 
-    def _reach_group(self, name: str) -> Iterator[tuple[Address, Person | None]]:
-        reachable = [person for person in self.groups[name] if person.active and person.email]
+    def _reach_group(self, name: str, channel: ChannelName) -> Iterator[tuple[Address | Phone, Person]]:
+        reachable = [person for person in self.groups[name] if person.active and _written(person, channel)]
         if not reachable:
-            raise ValueError(f"the group {name!r} has no active member with an e-mail address")
-        return map(_reach, reachable)
+            article = "an" if channel is ChannelName.EMAIL else "a"
+            raise ValueError(f"the group {name!r} has no active member with {article} {_WAY[channel]}")
+        return (self._reach(person, channel) for person in reachable)
+
+    def _reach(self, person: Person, channel: ChannelName) -> tuple[Address | Phone, Person]:
+        if not person.active:
+            raise ValueError(f"{person.login!r} is no longer active")
+        written = _written(person, channel)
+        if written is None:
+            raise ValueError(f"{person.login!r} has no {_WAY[channel]}")
+        if channel is ChannelName.SMS:
+            return replace(self._number(written), name=person.name), person
+        return Address(written, person.name), person
+
+    def _address(self, name: str) -> Address:
+        if "@" not in name:
+            raise ValueError(f"{name!r} is no address, and no login or group of that name is known")
+        return self._addresses.get(name) or parse_address(name)
+
+    def _number(self, name: str) -> Phone:
+        return self._numbers.get(name) or Phone(parse_number(name, self._region or None))
 
 
-def _reach(person: Person) -> tuple[Address, Person]:
-    if not person.active:
-        raise ValueError(f"{person.login!r} is no longer active")
-    if person.email is None:
-        raise ValueError(f"{person.login!r} has no e-mail address")
-    return Address(person.email, person.name), person
+#: What somebody needs to be reached through a channel.
+_WAY = {ChannelName.EMAIL: "e-mail address", ChannelName.SMS: "telephone number"}
+
+
+def _written(person: Person, channel: ChannelName) -> str | None:
+    return person.phone if channel is ChannelName.SMS else person.email
 
 
 # --- Of an event -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.status import Status
 from notify.exceptions import NoSuchMessage
 from notify.storage.models import attempts, contents, message_events, messages, recipients
@@ -70,6 +71,8 @@ class RegisteredMessage:
     status: Status
     status_reason: str | None
     sender: str
+    channel: ChannelName
+    parts: int
     kind: str
     priority: str
     guarantee: str
@@ -89,7 +92,7 @@ class RegisteredMessage:
 
 
 _HEAD = (
-    "id", "message_id", "status_reason", "sender", "kind", "priority", "guarantee", "subject", "case_id",
+    "id", "message_id", "status_reason", "sender", "parts", "kind", "priority", "guarantee", "subject", "case_id",
     "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at", "sent_at",
 )  # fmt: skip
 
@@ -105,6 +108,7 @@ def read(connection: Connection, number: int) -> RegisteredMessage:
     return RegisteredMessage(
         **{name: getattr(head, name) for name in _HEAD},
         status=Status(head.status),
+        channel=ChannelName(head.channel),
         has_body=head.content_id is not None,
         recipients=_rows(connection, RegisteredRecipient, recipients, number, recipients.c.position),
         tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from notify.domain.drain import Drain
-from notify.domain.limit import bulk_limit
+from notify.domain.forecast import Due
+from notify.domain.limit import bulk_limit, slots_of
 from notify.domain.message import Priority
 from notify.storage import limits
 
@@ -29,7 +30,9 @@ _QUEUE = sa.text("""
     select count(*) filter (where not_before <= now()) as due, count(*) filter (where not_before > now()) as later,
            min(not_before) filter (where not_before <= now()) as since,
            min(not_before) filter (where not_before > now()) as next,
-           count(*) filter (where not_before <= now() and priority = 'bulk') as due_bulk
+           count(*) filter (where not_before <= now() and priority = 'bulk') as due_bulk,
+           coalesce(sum(parts) filter (where not_before <= now() and priority <> 'bulk'), 0) as parts_first,
+           coalesce(sum(parts) filter (where not_before <= now() and priority = 'bulk'), 0) as parts_bulk
     from notify.messages where status = 'queued' and sender = :sender
 """)
 
@@ -42,20 +45,21 @@ _OLDEST = sa.text("""
 """)
 
 _LEAVES = sa.text("""
-    select ended_at + :window from notify.attempts
-    where sender = :sender and ended_at > now() - :window and outcome <> 'sender_fault' and (bulk or not :bulk)
-    order by ended_at offset :before limit 1
+    select ended_at + :window from (
+        select ended_at, sum(slots) over (order by ended_at, id) as gone from notify.attempts
+        where sender = :sender and ended_at > now() - :window and outcome <> 'sender_fault' and (bulk or not :bulk)
+    ) leaving where gone >= :needed order by ended_at limit 1
 """)
 
 # In the order of the index, and one at a time: a plain EXISTS over a long queue makes PostgreSQL expect that any row
 # will do, and read the register from its beginning.
-_ANY_DUE = sa.text("""
-    select exists (
-        select from unnest(cast(:priorities as text[])) as wanted (priority) cross join lateral (
-            select from notify.messages m
-            where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority
-              and m.not_before <= now() and (m.expires_at is null or m.expires_at > now())
-            order by m.not_before, m.id limit 1) due)
+_FIRST_DUE = sa.text("""
+    select wanted.priority, due.parts
+    from unnest(cast(:priorities as text[])) as wanted (priority) cross join lateral (
+        select m.parts from notify.messages m
+        where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority
+          and m.not_before <= now() and (m.expires_at is null or m.expires_at > now())
+        order by m.not_before, m.id limit 1) due
 """)
 
 # From one sender in the index to the next, so that a long queue of a sender that is served costs nothing.
@@ -82,6 +86,7 @@ class Queue:
     :param due_since: since when the first of it is due
     :param next_at: when the next of it will be due
     :param due_bulk: how much of what is due is bulk
+    :param parts: what is due in slots of the limit: bulk, and what leaves before any of it
     """
 
     due: int
@@ -89,6 +94,7 @@ class Queue:
     due_since: datetime | None
     next_at: datetime | None
     due_bulk: int
+    parts: Due
 
 
 def expire(connection: Connection, sender: str) -> int:
@@ -102,18 +108,28 @@ def expire(connection: Connection, sender: str) -> int:
 def ready(connection: Connection, drain: Drain) -> bool:
     """Whether anything is due that the limit allows; costs little more than a look at an index."""
     allowed = limits.allowed(connection, drain)
-    return _any_due(connection, drain, [one for one in Priority if allowed.cap(1, bulk=one is Priority.BULK)])
+    return any(
+        allowed.cap(slots, bulk=priority is Priority.BULK) == slots
+        for priority, slots in _first_due(connection, drain).items()
+    )
 
 
-def _any_due(connection: Connection, drain: Drain, priorities: Iterable[Priority]) -> bool:
-    values = {"sender": drain.sender, "priorities": [one.value for one in priorities]}
-    return bool(connection.scalar(_ANY_DUE, values))
+def _first_due(connection: Connection, drain: Drain) -> dict[Priority, int]:
+    """Of each priority of which anything is due, the slots that the first of it takes."""
+    rows = connection.execute(_FIRST_DUE, {"sender": drain.sender, "priorities": [one.value for one in Priority]})
+    parts = {Priority(row.priority): row.parts for row in rows}
+    return {
+        priority: slots_of(parts[priority], drain.limit, bulk=priority is Priority.BULK)
+        for priority in Priority
+        if priority in parts
+    }
 
 
 def queue(connection: Connection, sender: str) -> Queue:
     """Count what waits for a sender."""
     row = connection.execute(_QUEUE, {"sender": sender}).one()
-    return Queue(row.due, row.later, row.since, row.next, row.due_bulk)
+    parts = Due(int(row.parts_first), int(row.parts_bulk))
+    return Queue(row.due, row.later, row.since, row.next, row.due_bulk, parts)
 
 
 def oldest(connection: Connection, sender: str) -> int | None:
@@ -133,22 +149,24 @@ def unserved(connection: Connection, served: Iterable[str]) -> dict[str, int]:
 def next_slot(connection: Connection, drain: Drain) -> datetime | None:
     """When the limit lets the next of the waiting messages through; None if no time can be told.
 
-    A slot comes free when so much has left the window that the count is below the limit: one attempt, or more after
-    the limit was lowered. Where only bulk waits, its share must have one as well.
+    It is let through when so much has left the window that what counts and what it takes are within the limit. Where
+    only bulk waits, its share must have room as well.
     """
     if drain.limit <= 0:
         return None
-    used = limits.usage(connection, drain.sender, drain.window)
-    slots = [_leaves(connection, drain, used.total - drain.limit, bulk=False)]
-    if not _any_due(connection, drain, set(Priority) - {Priority.BULK}):
-        slots.append(_leaves(connection, drain, used.bulk - bulk_limit(drain.limit), bulk=True))
-    return max(filter(None, slots), default=None)
+    used, first = limits.usage(connection, drain.sender, drain.window), _first_due(connection, drain)
+    only_bulk = not first.keys() - {Priority.BULK}
+    slots = next(iter(first.values()), 1)
+    moments = [_leaves(connection, drain, used.total - drain.limit + slots, bulk=False)]
+    if only_bulk:
+        moments.append(_leaves(connection, drain, used.bulk - bulk_limit(drain.limit) + slots, bulk=True))
+    return max(filter(None, moments), default=None)
 
 
-def _leaves(connection: Connection, drain: Drain, before: int, *, bulk: bool) -> datetime | None:
-    """When the attempt behind the oldest ``before`` leaves the window; None where nothing needs to."""
-    if before < 0:
+def _leaves(connection: Connection, drain: Drain, needed: int, *, bulk: bool) -> datetime | None:
+    """When so many slots have come free; None where none needs to."""
+    if needed <= 0:
         return None
-    values = {"sender": drain.sender, "window": drain.window, "bulk": bulk, "before": before}
+    values = {"sender": drain.sender, "window": drain.window, "bulk": bulk, "needed": needed}
     moment: datetime | None = connection.scalar(_LEAVES, values)
     return moment

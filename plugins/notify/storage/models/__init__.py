@@ -31,6 +31,7 @@ from notify.storage.models.message import (
     recipients,
 )
 from notify.storage.models.person import groups, memberships, people, preferences
+from notify.storage.models.receipt import receipt_queries, sms_parts
 from notify.storage.models.request import api_requests
 from notify.storage.models.sending import attempts, drains, senders
 
@@ -58,8 +59,10 @@ __all__ = [
     "notifications",
     "people",
     "preferences",
+    "receipt_queries",
     "recipients",
     "senders",
+    "sms_parts",
     "suppressions",
     "unsubscriptions",
 ]

@@ -79,6 +79,8 @@ messages = Table(
     moment("sent_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("refusals", Integer, nullable=False, server_default="0"),
+    # What it counts against the limit: of an SMS its parts.
+    Column("parts", SmallInteger, nullable=False, server_default="1"),
     # Of a digest: how many of its notifications Housekeeping has removed.
     Column("notifications_removed", Integer),
     # Of any: how many of its recipients were erased; a report about one of them must not be taken for another's.
@@ -94,7 +96,7 @@ messages = Table(
     CheckConstraint("status not in ('sent','delivered','undelivered') or sent_at is not null", name="sent_at"),
     CheckConstraint("status <> 'uncertain' or guarantee = 'at_most_once'", name="uncertain"),
     CheckConstraint("(idempotency_key is null) = (idempotency_index is null)", name="idempotency"),
-    CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0", name="counts"),
+    CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0 and parts > 0", name="counts"),
     Index(
         "messages_idempotency_idx",
         "idempotency_key",
@@ -108,6 +110,7 @@ messages = Table(
         "priority",
         "not_before",
         "id",
+        postgresql_include=["parts"],
         postgresql_where=text("status = 'queued'"),
     ),
     Index(

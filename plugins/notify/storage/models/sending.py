@@ -61,6 +61,8 @@ attempts = Table(
     Column("number", Integer, nullable=False),
     Column("sender", Text, nullable=False),
     Column("bulk", Boolean, nullable=False),
+    # What it counts against the limit: of an SMS its parts, but no more than a whole window has.
+    Column("slots", SmallInteger, nullable=False, server_default="1"),
     Column("drain_id", Uuid, ForeignKey("notify.drains.id"), nullable=False),
     now("claimed_at"),
     moment("begun_at"),
