@@ -179,29 +179,29 @@ def _size(result: Any, wanted: int) -> int:
 
 
 class Channel(SmtpChannel):
-    """The real channel; around its sessions' ``send`` is a point as well."""
+    """The real channel; around its sessions' ``send_all`` is a point as well."""
 
     assault: Assault
 
     def open(self) -> Any:
         session = super().open()
-        send = session.send
+        send_all = session.send_all
 
-        def sending(parcel: Any) -> Any:
-            self.assault.at("send", When.BEFORE, 1)
-            outcome = send(parcel)
-            self.assault.at("send", When.AFTER, 1)
-            return outcome
+        def sending(parcels: Any) -> Any:
+            self.assault.at("send", When.BEFORE, len(parcels))
+            outcomes = send_all(parcels)
+            self.assault.at("send", When.AFTER, len(parcels))
+            return outcomes
 
         return _Watched(session, sending)
 
 
 class _Watched:
-    """A session whose ``send`` is another; everything else is its own."""
+    """A session whose ``send_all`` is another; everything else is its own."""
 
-    def __init__(self, session: Session, send: Callable[[Any], Any]) -> None:
+    def __init__(self, session: Session, send_all: Callable[[Any], Any]) -> None:
         object.__setattr__(self, "_session", session)
-        object.__setattr__(self, "send", send)
+        object.__setattr__(self, "send_all", send_all)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)

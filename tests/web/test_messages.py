@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.handover import hand_over
-from notify.settings import HandOverSettings
+from notify.settings import HandOverSettings, SenderIdentity
 from notify.storage import outbox, register
 from notify.storage.outbox import Action
 from tests.web_client import As
@@ -20,6 +22,22 @@ HOSTILE = (
     "<p>Hello</p><script>parent.document.title = 'pwned'</script><img src=https://evil.example/x.png>"
     "<form action=https://evil.example><button>Win</button></form>"
 )
+
+#: A sender of SMS.
+SMS = SenderIdentity("example.com", None, ChannelName.SMS)
+
+#: A gateway has taken the message, and delivered its only part.
+TAKEN = """
+    with drain as (
+        insert into notify.drains (id, sender, worker, hourly_limit, lease_until)
+        values (gen_random_uuid(), 'eurosms_default', 'w', 1, now()) returning id
+    ), attempt as (
+        insert into notify.attempts (message_id, number, sender, bulk, drain_id)
+        select :id, 1, 'eurosms_default', false, id from drain returning id
+    )
+    insert into notify.sms_parts (attempt_id, number, message_id, sender, reference, arrival, words, reported_at, price)
+    select id, 1, :id, 'eurosms_default', 'a-uuid', 'delivered', 'DELIVRD', now(), 0.05 from attempt
+"""
 
 Queue = Callable[..., list[int]]
 
@@ -359,3 +377,18 @@ def test_statements_stay_few(logged_in: As, queue: Queue, connection: Connection
     client.get("/notify/messages")
     sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
     assert 0 < len(asked) <= few
+
+
+def test_the_parts_of_an_sms(logged_in: As, connection: Connection, hand_over_settings: HandOverSettings) -> None:
+    """Of an SMS the page shows its text, its parts and what became of each; its text to those who may read it."""
+    settings = replace(hand_over_settings, senders=("eurosms_default",), identity=lambda _sender: SMS)
+    given = {"channel": "sms", "recipient": "+421903622237", "message": "Faktúra č. 7"}
+    [stored] = hand_over(connection, given, settings).messages
+    connection.execute(sa.text(TAKEN), {"id": stored.id})
+    connection.commit()
+    page = logged_in("admin").get(f"/notify/messages/{stored.id}").text
+    assert "Faktúra č. 7" in page
+    assert "SMS, 1 part" in page
+    assert "DELIVRD" in page
+    assert "0.0500" in page
+    assert "Faktúra" not in logged_in("viewer").get(f"/notify/messages/{stored.id}").text

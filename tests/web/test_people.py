@@ -139,7 +139,10 @@ def test_logins_of_all_sorts(logged_in: As, room: Newsroom, login: str) -> None:
     assert "The One" in answer.text
     given = fields(answer.text, "/people/preferences") | {"*.frequency": ["daily"]}
     back = client.post("/notify/people/preferences", data=given)
-    assert (back.status_code, back.headers["location"]) == (303, link)
+    place = back.headers["location"]
+    assert (back.status_code, place.split("#")[0]) == (303, f"{link}{'&' if '?' in link else '?'}saved")
+    assert "Saved." in client.get(place).text
+    assert "Saved." not in client.get(link).text
     assert said(room, login)["*"].frequency == "daily"
 
 
@@ -216,7 +219,7 @@ def test_saving(logged_in: As, room: Newsroom, metadata: Session) -> None:
     client = logged_in("admin")
     news = {"news.frequency": "weekly", "news.weekday": "3", "news.hour": "07:30"}
     answer = save(client, **news, **{"*.quiet_from": "22:00", "*.quiet_until": "06:00"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/notify/people/anna")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/notify/people/anna?saved#preferences")
     assert said(room) == {
         "news": Preference(frequency="weekly", weekday=3, hour="07:30"),
         "*": Preference(quiet_from="22:00", quiet_until="06:00"),

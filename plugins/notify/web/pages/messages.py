@@ -14,9 +14,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from notify import settings
+from notify.domain.channel import ChannelName
 from notify.domain.status import Status
 from notify.exceptions import ConfigurationError, TransitionError
-from notify.storage import bounces, outbox, register
+from notify.storage import bounces, outbox, register, sms_parts
 from notify.storage.outbox import Action
 from notify.storage.search import Found, lines, search
 from notify.web import forecast, forgery, headers
@@ -160,6 +161,7 @@ def message(request: Request, number: Number, user: Annotated[BaseUser, requires
     with reading() as connection:
         found = _read(connection, number)
         reports = bounces.of_message(connection, number)
+        parts = sms_parts.of_message(connection, number) if found.channel is ChannelName.SMS else ()
         mail = mail_of(connection, number) if Right.READ_BODIES.of(user) else None
         outlook = forecast.of_message(connection, found)
     return page(
@@ -169,6 +171,7 @@ def message(request: Request, number: Number, user: Annotated[BaseUser, requires
         user=user,
         message=found,
         reports=reports,
+        parts=parts,
         mail=mail,
         actions=[name for name, (_, states) in ACTIONS.items() if found.status in states],
         outlook=outlook,

@@ -103,6 +103,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         weekdays=WEEKDAYS,
         seen=_mark(said),
         note=note,
+        saved="saved" in request.query_params,
     )
 
 
@@ -193,7 +194,9 @@ def save(request: Request, user: Annotated[BaseUser, requires(Right.CHANGE_PEOPL
         changed = _save(connection, login, form)
         if changed:
             audit.record(user, "set_preferences", login=login, preferences=changed)
-    return RedirectResponse(f"{request.scope['root_path']}{place_of(login)}", status_code=303)
+    place = place_of(login)
+    saved = f"{place}{'&' if '?' in place else '?'}saved"
+    return RedirectResponse(f"{request.scope['root_path']}{saved}#preferences", status_code=303)
 
 
 def _given(form: FormData, name: str) -> str:
