@@ -301,6 +301,7 @@ def test_even(full: Newsroom, notify: Command) -> None:
         "The balance is even.",
     ]
     told = json.loads(lines(notify("check", "--json"))[0])
+    assert datetime.fromisoformat(told.pop("at")).tzinfo is not None
     assert told == {
         "events": 4,
         "expected": 6,

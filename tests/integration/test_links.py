@@ -438,7 +438,7 @@ def test_by_command(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     def notify(*words: str) -> tuple[int, str]:
         code = main(["suppressions", *words])
-        return code, "".join(capsys.readouterr())
+        return code, capsys.readouterr().out
 
     assert f"{ANNA} has unsubscribed from {BULK}" in notify("list", "--address", ANNA)[1]
     assert notify("lift", ANNA, "--scope", "case_received")[0] == 1
