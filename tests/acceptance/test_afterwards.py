@@ -70,7 +70,7 @@ def test_an_address_that_does_not_work_gets_nothing_more(stack: Stack, returns: 
     returns.deliver(dsn(mail.message_id, report, to=str(mail.message["Return-Path"]).strip("<>")))
 
     done = ("looked_at", "reports", "hard", "undelivered", "suppressed", "notices", "told")
-    result = made(run(stack, "DeliveryReports"))
+    result = made(run(stack, "DeliveryReports", "imap_bounces"))
     assert {name: result.pop(name) for name in done} == dict.fromkeys(done, 1)
     assert set(result) == {"stopped"}
     assert returns.contents() == []
