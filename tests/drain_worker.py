@@ -20,6 +20,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 from airflow.sdk import Connection
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from notify.channels.smtp import SmtpChannel
 from notify.drain import Drainer
@@ -57,8 +58,9 @@ def work(options: argparse.Namespace) -> None:
             ).run()
         except (LeaseLost, SenderFault) as error:
             print(f"{os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        except sa.exc.OperationalError as error:
-            if not error.connection_invalidated:
+        except (sa.exc.OperationalError, sa.exc.InternalError) as error:
+            # PostgreSQL's last word may be read before it hangs up, and then it is an InternalError.
+            if not (error.connection_invalidated or isinstance(error.orig, IdleInTransactionSessionTimeout)):
                 raise
             # It was frozen in a transaction, and PostgreSQL has ended its session: the next run takes over.
             print(f"{os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -188,7 +188,8 @@ def test_list_of_senders(place: URL, set_variable: Set) -> None:
     ("described", "told"),
     [
         (None, "There is no connection smtp_default."),
-        ({**SMTP, "conn_type": "http"}, "has the type 'http'"),
+        ({**SMTP, "conn_type": "ftp"}, "has the type 'ftp'"),
+        ({**SMTP, "conn_type": "http"}, "Connection smtp_default has no login"),
         ({**SMTP, "host": ""}, "names no host"),
         ({**SMTP, "extra": "{broken"}, "no JSON object"),
         ({**SMTP, "extra": {"from_email": "nobody"}}, "from_email of connection smtp_default is no e-mail address"),

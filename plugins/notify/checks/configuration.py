@@ -37,6 +37,7 @@ _HAND_OVER: tuple[Callable[[], object], ...] = (
     settings.case_url,
     settings.attachment_sources,
     settings.base_url,
+    settings.phone_region,
     _calendars,
 )
 _OTHERS: tuple[Callable[[], object], ...] = (settings.keep, settings.bounce_settings)
