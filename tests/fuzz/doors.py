@@ -275,6 +275,11 @@ def parsed(headers: bytes, body: bytes) -> EmailMessage:
     return found
 
 
+def _closed(part: bytes, boundary: bytes) -> bytes:
+    """The first part of a multipart as it travels when nothing is attached to it."""
+    return b"--" + boundary + b"\r\n" + part + b"\r\n--" + boundary + b"--\r\n"
+
+
 def mails_whole(stage: Stage, ids: Iterable[int]) -> Iterator[str]:
     """What is wrong with stored messages, whoever stored them."""
     numbers = list(ids)
@@ -285,9 +290,7 @@ def mails_whole(stage: Stage, ids: Iterable[int]) -> Iterator[str]:
     if len(found) != len(set(numbers)):
         yield "not every message is there"
     for row in found:
-        mail = parsed(
-            row.headers, row.body if row.boundary is None else b"--" + row.boundary.encode() + b"\r\n" + row.body
-        )
+        mail = parsed(row.headers, row.body if row.boundary is None else _closed(row.body, row.boundary.encode()))
         names = [name.lower() for name in mail.keys()]  # noqa: SIM118 - a name may stand there twice
         if len(names) != len(set(names)) or not set(names) <= HEADERS:
             yield "it has a header of its own"
