@@ -14,7 +14,7 @@ from airflow.sdk import Connection as AirflowConnection
 from sqlalchemy.engine import Connection, Engine
 
 from dev.eurosms.book import Fate
-from dev.eurosms.orders import Fault, cut, error, fewer, garbage, never, refusal, truncated, twice
+from dev.eurosms.orders import Fault, altered, cut, error, fewer, garbage, never, refusal, truncated, twice
 from dev.eurosms.server import EuroSms
 from dev.ports import HOST
 from notify.channels.eurosms import EuroSmsChannel
@@ -235,6 +235,20 @@ def test_sent_in_requests_of_many(connection: Connection, engine: Engine, gatewa
     assert len(by_number[421905123456].parts) == 2
     assert states(connection, numbers) == ["sent"] * 250
     assert [one.number for one in sms_parts.of_message(connection, numbers[-1])] == [1, 2]
+
+
+def test_a_gateway_that_names_all_parts_alike(
+    connection: Connection, engine: Engine, gateway: EuroSms, queue: Queue
+) -> None:
+    """Names that are given twice, or are none, settle their messages all the same: no run breaks off over them."""
+    numbers = queue([ANNA, BOB], LONG)
+    gateway.order(altered(_named_alike))
+    assert drain(engine, gateway).accepted == 2
+    assert states(connection, numbers) == ["sent"] * 2
+
+
+def _named_alike(body: Any) -> Any:
+    return body | {"result": [one | {"i": ["a\x00b"] * 300} for one in body["result"]]}
 
 
 def test_test_only(connection: Connection, engine: Engine, gateway: EuroSms, queue: Queue) -> None:

@@ -17,6 +17,7 @@ from notify.channels.eurosms_client import Answer, EuroSmsClient, Silence, code_
 from notify.channels.eurosms_codes import ENQUEUED, Meaning, meaning_of
 from notify.channels.eurosms_receipts import EuroSmsReceipts
 from notify.channels.eurosms_settings import EuroSmsSettings
+from notify.channels.replies import words
 from notify.domain import sms
 from notify.domain.outcome import Outcome, RecipientOutcome, Verdict
 from notify.domain.parcel import Addressee, Parcel
@@ -25,6 +26,9 @@ from notify.exceptions import SenderFault, SenderRefused
 
 #: Flags of a message.
 RECEIPT, LONG, DIACRITICS, LOW_PRIORITY = 1, 2, 4, 32
+
+#: An SMS has no more parts than the header of a part can count; what a gateway says beyond that is not kept.
+MOST_REFERENCES = 255
 
 #: A message and one of its numbers.
 Item = tuple[Parcel, Addressee]
@@ -168,7 +172,7 @@ def _understood(item: Item, answer: Answer, settings: EuroSmsSettings) -> Said:
     """What an answer about one message, or about all of them, says."""
     code, said = code_and_words(answer)
     if code == ENQUEUED and "uuid" in answer:
-        references = tuple(str(one) for one in listed(answer["uuid"]))
+        references = tuple(words(one) for one in listed(answer["uuid"])[:MOST_REFERENCES])
         return RecipientOutcome(item[1].position, Verdict.ACCEPTED, None, said, references)
     if code in {ENQUEUED, ""}:
         return _doubt(item, "the answer says nothing of it")

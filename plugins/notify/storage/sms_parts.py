@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from notify.domain.receipt import Arrival, OwnKey, Receipt, arrival_of, own_key
@@ -41,7 +42,8 @@ def note(connection: Connection, sender: str, settlements: Iterable[Settlement])
         for number, reference in enumerate(settlement.references, 1)
     ]
     if rows:
-        connection.execute(sa.insert(models.sms_parts), rows)
+        # What a gateway calls two parts the same would otherwise break off the turn that settles them.
+        connection.execute(insert(models.sms_parts).on_conflict_do_nothing(), rows)
 
 
 # --- Queries ---------------------------------------------------------------------------------------------------------
