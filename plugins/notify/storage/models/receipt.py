@@ -34,12 +34,20 @@ sms_parts = Table(
     Column("carrier", Text),
     now("created_at"),
     moment("asked_at"),
+    # When the gateway said by itself that there is a receipt; taken back once it is asked for.
+    moment("pushed_at"),
     # Whether the message's state has followed.
     Column("concluded", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("arrival in ('underway','delivered','undelivered')", name="arrival"),
     Index("sms_parts_reference_idx", "sender", "reference", unique=True),
     Index("sms_parts_message_id_idx", "message_id"),
     Index("sms_parts_underway_idx", "sender", "asked_at", postgresql_where=text("arrival = 'underway'")),
+    Index(
+        "sms_parts_pushed_idx",
+        "sender",
+        "pushed_at",
+        postgresql_where=text("pushed_at is not null and arrival = 'underway'"),
+    ),
     Index(
         "sms_parts_unconcluded_idx",
         "message_id",

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -31,6 +32,11 @@ senders = Table(
     Column("last_fault", Text),
     Column("last_remedy", Text),
     moment("last_fault_at"),
+    # What is left on its account, where its gateway tells: in numbers, in its words, and below what to warn.
+    Column("credit", Numeric(14, 4)),
+    Column("credit_words", Text),
+    Column("credit_warning", Numeric(14, 4)),
+    moment("credit_at"),
 )
 
 #: One run over one sender's queue.
