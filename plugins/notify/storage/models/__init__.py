@@ -19,6 +19,7 @@ from __future__ import annotations
 from notify.storage.models.address import suppressions, unsubscriptions
 from notify.storage.models.base import SCHEMA, metadata
 from notify.storage.models.bounce import bounces
+from notify.storage.models.campaign import campaign_attachments, campaign_recipients, campaign_rows, campaigns
 from notify.storage.models.deadline import deadline_steps, deadlines
 from notify.storage.models.event import cases, deferred, events, notifications
 from notify.storage.models.installation import balance, identity
@@ -42,6 +43,10 @@ __all__ = [
     "attempts",
     "balance",
     "bounces",
+    "campaign_attachments",
+    "campaign_recipients",
+    "campaign_rows",
+    "campaigns",
     "cases",
     "contents",
     "deadline_steps",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -85,6 +86,9 @@ messages = Table(
     Column("notifications_removed", Integer),
     # Of any: how many of its recipients were erased; a report about one of them must not be taken for another's.
     Column("recipients_erased", Integer),
+    # The campaign that it was made for; and whether that holds it, which a person's own hold is not.
+    Column("campaign_id", BigInteger, ForeignKey("notify.campaigns.id")),
+    Column("parked", Boolean, nullable=False, server_default=text("false")),
     created_by(),
     CheckConstraint(
         "status in ('queued','sending','sent','delivered','undelivered','failed','uncertain','held','cancelled',"
@@ -96,6 +100,7 @@ messages = Table(
     CheckConstraint("status not in ('sent','delivered','undelivered') or sent_at is not null", name="sent_at"),
     CheckConstraint("status <> 'uncertain' or guarantee = 'at_most_once'", name="uncertain"),
     CheckConstraint("(idempotency_key is null) = (idempotency_index is null)", name="idempotency"),
+    CheckConstraint("not parked or (campaign_id is not null and status = 'held')", name="parked"),
     CheckConstraint("size >= 0 and attempts >= 0 and refusals >= 0 and parts > 0", name="counts"),
     Index(
         "messages_idempotency_idx",
@@ -134,6 +139,15 @@ messages = Table(
     # Costs only what has a case: an entry at hand-over, and one at each change of state.
     Index("messages_case_id_idx", "case_id", "id", postgresql_where=text("case_id is not null")),
     Index("messages_content_id_idx", "content_id"),
+    # Costs only what a campaign made; its progress is read from here alone.
+    Index(
+        "messages_campaign_idx",
+        "campaign_id",
+        "status",
+        "id",
+        postgresql_include=["parts", "sent_at", "parked"],
+        postgresql_where=text("campaign_id is not null"),
+    ),
 )
 
 #: Whom a message is for, each with its own outcome.
