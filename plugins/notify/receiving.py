@@ -15,7 +15,7 @@ from notify.channels.base import Receipts
 from notify.domain.receipt import Receipt
 from notify.exceptions import SenderFault
 from notify.progress import Progress
-from notify.storage import schema, sms_parts
+from notify.storage import pushes, schema, sms_parts
 from notify.storage.engine import transaction
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 #: Queries for changes in one run; each brings what has changed since the one before.
 MOST_QUERIES = 50
 
-#: Parts that one run asks for by name.
+#: Parts that one run asks for by name, since nothing was heard of them; and as many of which a receipt was pushed.
 MOST_SILENT = 500
+MOST_PUSHED = 500
 
 #: After this time a run asks for nothing more.
 BUDGET = timedelta(minutes=8)
@@ -40,6 +41,7 @@ class ReceivingResult:
     :param receipts: all that came
     :param new: those that said something new
     :param foreign: those of messages that are not ours; the account may be shared
+    :param pushed: parts that were asked for by name, since the gateway pushed a receipt
     :param asked: parts that were asked for by name, since nothing was heard of them
     :param delivered: messages that have arrived
     :param undelivered: messages that never will
@@ -52,6 +54,7 @@ class ReceivingResult:
     receipts: int = 0
     new: int = 0
     foreign: int = 0
+    pushed: int = 0
     asked: int = 0
     delivered: int = 0
     undelivered: int = 0
@@ -63,7 +66,7 @@ class ReceivingResult:
     def summary(self) -> str:
         """The result in one line, for the log."""
         parts = [f"{self.receipts} receipts, {self.new} new"]
-        names = ("foreign", "asked", "delivered", "undelivered", "settled")
+        names = ("foreign", "pushed", "asked", "delivered", "undelivered", "settled")
         parts += [f"{count} {name}" for name in names if (count := getattr(self, name))]
         return f"{self.sender}: {', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
 
@@ -84,6 +87,7 @@ class Receiving:
     budget: timedelta = BUDGET
     most_queries: int = MOST_QUERIES
     most_silent: int = MOST_SILENT
+    most_pushed: int = MOST_PUSHED
 
     def run(self) -> ReceivingResult:
         """Ask, and let messages follow.
@@ -109,6 +113,7 @@ class _Run:
             schema.require(connection)
         try:
             self._ask_for_changes()
+            self._ask_for_pushed()
             self._ask_for_silent()
         except SenderFault:
             self._finish("the gateway gave none")
@@ -127,6 +132,16 @@ class _Run:
             self._take(receipts, query)
             if not receipts:
                 return
+
+    def _ask_for_pushed(self) -> None:
+        """Most of what was pushed is among the changes, and not asked for again."""
+        while self.result.pushed < self.plan.most_pushed and not self._ends():
+            with transaction(self.plan.engine, actor=ACTOR) as connection:
+                reference = pushes.next_part(connection, self.plan.sender)
+            if reference is None:
+                return
+            self._take(self.plan.source.of(reference))
+            self.result.pushed += 1
 
     def _ask_for_silent(self) -> None:
         with transaction(self.plan.engine, actor=ACTOR) as connection:

@@ -27,7 +27,9 @@ RIGHTS = {
 
 
 #: What needs no login, for its address is the credential. Who adds to these lets everybody in.
-PUBLIC = {(method, f"/notify/{page}/{{token}}") for method in ("GET", "POST") for page in ("my", "unsubscribe")}
+PUBLIC = {(method, f"/notify/{page}/{{token}}") for method in ("GET", "POST") for page in ("my", "unsubscribe")} | {
+    ("GET", "/notify/receipts/{sender}/{token}")
+}
 
 #: What stands in the places of a route's path here; "1" in all others.
 PLACES = {"action": "hold", "name": "welcome", "language": "en"}
@@ -69,7 +71,7 @@ def test_there_are_routes() -> None:
 
 
 def test_what_is_public() -> None:
-    """No route is public but the two that readers of mails need, and these ask for no right beside."""
+    """No route is public but those that readers of mails and SMS gateways need; these ask for no right beside."""
     found = [route for route in create_app().routes if isinstance(route, APIRoute) and _is_public(route.dependant)]
     assert {(method, f"/notify{route.path}") for route in found for method in route.methods} == PUBLIC
     assert not [right for route in found for right in _rights(route.dependant) if right]

@@ -98,6 +98,9 @@ class Channel(ABC):
     #: How many messages a session is given at once: as many may be in doubt where it dies.
     batch: int = 1
 
+    #: Whether its gateway can push receipts, in a form that :mod:`notify.domain.push` reads.
+    pushes: bool = False
+
     #: The outbox's, which the drain sets before it opens a session: the addresses that mails come back to are made with
     #: it. Without it they say nothing, for anybody could make them up.
     bounce_secret: bytes = b""

@@ -42,6 +42,8 @@ class EuroSmsChannel(Channel):
     :raises notify.exceptions.SenderFault: a field of the connection is missing or wrong
     """
 
+    pushes = True
+
     def __init__(self, sender: str, connection: Connection) -> None:
         self.sender = sender
         self._settings = EuroSmsSettings.of(sender, connection)

@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         person,
         preferences,
         senders,
+        sms,
         suppressions,
     )
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "(in Airflow, or as AIRFLOW_CONN_NOTIFY_DB).",
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    messaging = (people, person, preferences, suppressions, messages, senders, deadlines)
+    messaging = (people, person, preferences, suppressions, messages, senders, sms, deadlines)
     for module in (db, *messaging, explain, check, health, permissions):
         module.add_commands(commands)
     return root

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 import notify
 from notify.exceptions import NotifyError
-from notify.web import problems
+from notify.web import problems, receipts
 from notify.web.api import PREFIX, description
 from notify.web.api.router import LARGER
 from notify.web.api.router import router as api_router
@@ -42,7 +42,10 @@ _FOR_PROGRAMS = (PREFIX, description.PATH)
 
 
 def create_app() -> FastAPI:
-    """Make the app; every route of it asks for a right, but for those of :mod:`notify.web.pages.public`."""
+    """Make the app; every route asks for a right, but for the public ones.
+
+    These are in :mod:`notify.web.pages.public` and :mod:`notify.web.receipts`.
+    """
     app = FastAPI(
         title="Notify",
         version=notify.__version__,
@@ -65,6 +68,7 @@ def create_app() -> FastAPI:
     app.include_router(templates.router)
     app.include_router(balance.router)
     app.include_router(public.router)
+    app.include_router(receipts.router)
     app.include_router(settings.router)
     app.include_router(health.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from notify import settings
 from notify.channels import channel_for
+from notify.domain import push
 from notify.domain.limit import Usage
 from notify.domain.schedule import parse_schedule
 from notify.exceptions import ConfigurationError, InvalidSchedule, SenderFault
 from notify.schedules import SCHEDULED, InForce
-from notify.storage import limits
+from notify.storage import limits, pushes
 from notify.web import airflow, forgery, upcoming, variables
 from notify.web.airflow import DagState, PoolState
 from notify.web.fields import Line
@@ -107,6 +108,7 @@ class Sender:
     :param fault: why its connection cannot be used, and what to do; None where it can
     :param pool: None where there is none
     :param used: what counts against its limit now; None where the outbox does not answer
+    :param push_to: where its gateway may push receipts to; empty where it cannot, or nobody has said where Airflow is
     """
 
     name: str
@@ -114,6 +116,18 @@ class Sender:
     fault: SenderFault | None
     pool: PoolState | None
     used: Usage | None
+    push_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the outbox knows of a sender.
+
+    :param token: that its gateway pushes receipts with
+    """
+
+    used: Usage
+    token: str
 
 
 @router.get("", response_class=HTMLResponse)
@@ -236,24 +250,35 @@ def _scheduled(  # noqa: PLR0917 - what was read for all of them
 
 
 def _senders(served: tuple[str, ...], pools: dict[str, PoolState]) -> list[Sender]:
-    used = _used(served)
-    return [_sender(name, pools.get(name), used.get(name)) for name in served]
+    kept = _kept(served)
+    return [_sender(name, pools.get(name), kept.get(name)) for name in served]
 
 
-def _sender(name: str, pool: PoolState | None, used: Usage | None) -> Sender:
+def _sender(name: str, pool: PoolState | None, kept: Kept | None) -> Sender:
+    used = kept.used if kept else None
     try:
-        return Sender(name, dict(channel_for(name).about()), None, pool, used)
+        channel = channel_for(name)
+        push_to = _push_to(name, kept.token) if kept and channel.pushes else ""
+        return Sender(name, dict(channel.about()), None, pool, used, push_to)
     except SenderFault as fault:
         return Sender(name, {}, fault, pool, used)
     except ConfigurationError as error:
         return Sender(name, {}, SenderFault(str(error), "See Health."), pool, used)
 
 
-def _used(served: tuple[str, ...]) -> dict[str, Usage]:
-    """What counts against each limit; nothing where the outbox does not answer, for settings are what may mend that."""
+def _push_to(name: str, token: str) -> str:
+    try:
+        base_url = settings.base_url()
+    except ConfigurationError:  # Health tells of it
+        base_url = ""
+    return push.address(base_url, name, token) if base_url else ""
+
+
+def _kept(served: tuple[str, ...]) -> dict[str, Kept]:
+    """What is known of each; nothing where the outbox does not answer, for settings are what may mend that."""
     try:
         with reading() as connection:
-            return {name: limits.usage(connection, name) for name in served}
+            return {name: Kept(limits.usage(connection, name), pushes.token(connection, name)) for name in served}
     except ConfigurationError:
         return {}
 
