@@ -82,7 +82,8 @@ PARAMS = {
     "case_url": text("Case URL", "Where the case can be looked at", **CASE),
     "add_case_id_to_subject": flag("Case in subject", "Put [case] in front of the subject", default=True, **CASE),
     "add_url": flag("Link the case", "If the case's URL is known", default=True, **CASE),
-    "sender": text("Sender", "One of notify_senders; empty: the first", **SENDING),
+    "sender": text("Sender", "One of notify_senders; empty: that of the site, else the first", **SENDING),
+    "site": text("Site", "The branch that it is for; without a sender, that branch's sends it", **SENDING),
     "reply_to": text("Reply to", "Address for answers; empty: the sender's", **SENDING),
     "priority": choice("Priority", "bulk uses at most 80 % of an hour's slots", Priority, Priority.NORMAL, **SENDING),
     "guarantee": choice_or_none(

@@ -231,11 +231,13 @@ class SenderIdentity:
     :param domain: the right side of its Message-IDs
     :param name: the name at the head of the house template; None for the template's own
     :param channel: how its messages travel; None where there is no connection yet that says so
+    :param site: the branch that it belongs to
     """
 
     domain: str
     name: str | None = None
     channel: ChannelName | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +273,32 @@ class HandOverSettings:
     base_url: str = ""
     region: str = ""
 
-    def sender_of(self, channel: ChannelName) -> str | None:
-        """The first sender of a channel, None if there is none; one without a connection may be of any."""
-        return next((one for one in self.senders if self.identity(one).channel in {channel, None}), None)
+    def sender_of(self, channel: ChannelName, site: str | None = None) -> str | None:
+        """The first sender of a channel that belongs to a site, else the first of the channel, None if there is none.
+
+        One without a connection may be of any channel, and belongs to no site.
+        """
+        of_channel = (one for one in self.senders if self.identity(one).channel in {channel, None})
+        if site is None:  # no more connections are asked for than need be: each may cost a way over the network
+            return next(of_channel, None)
+        found = list(of_channel)
+        return next((one for one in found if self.identity(one).site == site), next(iter(found), None))
 
     @property
     def mail_sender(self) -> str:
         """The first sender of mails; what is for one that nobody has set up yet waits."""
         return self.sender_of(ChannelName.EMAIL) or DEFAULT_SENDERS[0]
+
+    def fault_of_site(self, site: str | None) -> str | None:
+        """What is wrong with a site that a producer names; None where some sender belongs to it."""
+        if site is None:
+            return None
+        known = sorted({found for one in self.senders if (found := self.identity(one).site) is not None})
+        if site in known:
+            return None
+        if not known:
+            return f"{site!r} is the site of no sender, nor has any sender one; it stands in a connection's extra site"
+        return f"{site!r} is the site of no sender ({', '.join(known)}); see the extra site of their connections"
 
     @property
     def settings_link(self) -> str | None:
@@ -456,9 +476,19 @@ def sender_identity(sender: str) -> SenderIdentity:
     with suppress(ConfigurationError):
         extras = _extras(found) if found is not None else {}
     addresses = [str(extras.get("from_email") or ""), (found.login or "") if found else "", _address_of_page()]
-    name = str(extras.get("from_name") or "").strip()
+    name, site = (str(extras.get(extra) or "").strip() or None for extra in ("from_name", "site"))
     channel = CHANNELS.get(found.conn_type or "") if found is not None else None
-    return SenderIdentity(_first_domain(addresses) or socket.getfqdn(), name or None, channel)
+    return SenderIdentity(_first_domain(addresses) or socket.getfqdn(), name, channel, site)
+
+
+def sites(senders: Iterable[str]) -> dict[str, str]:
+    """The sites of those senders that belong to one, for people who look; what cannot be read has none."""
+    found = {}
+    for sender in senders:
+        with suppress(ConfigurationError):
+            if site := sender_identity(sender).site:
+                found[sender] = site
+    return found
 
 
 def _first_domain(addresses: Iterable[str]) -> str | None:

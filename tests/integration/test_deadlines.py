@@ -54,7 +54,7 @@ def known(connection: Connection, case_id: str = "C-1") -> cases.KnownCase:
 def test_a_case_is_known_as_it_was_told(connection: Connection) -> None:
     """What is told of a case is known, and what nobody told of is not."""
     cases.see(connection, Case(id="C-1", title="A", stage="Review", owner="anna"), at=NOON)
-    assert known(connection) == cases.KnownCase("C-1", "A", None, None, "Review", "anna", None, NOON)
+    assert known(connection) == cases.KnownCase("C-1", "A", None, None, "Review", "anna", None, None, NOON)
     assert cases.find(connection, ["C-2"]) == {}
 
 
@@ -62,7 +62,7 @@ def test_what_is_not_told_stays(connection: Connection) -> None:
     """A later event that tells of the stage alone leaves the rest as it is known."""
     cases.see(connection, Case(id="C-1", title="A", process="P", stage="Review", owner="anna"), at=NOON)
     cases.see(connection, Case(id="C-1", stage="Approval"), at=NOON + HOUR)
-    assert known(connection) == cases.KnownCase("C-1", "A", None, "P", "Approval", "anna", None, NOON + HOUR)
+    assert known(connection) == cases.KnownCase("C-1", "A", None, "P", "Approval", "anna", None, None, NOON + HOUR)
 
 
 @pytest.mark.parametrize("fields", [{}, {"closed": True}, {"reopened": True}])

@@ -71,6 +71,7 @@ def test_defaults() -> None:
             "add_template": True,
             "language": None,
             "sender": None,
+            "site": None,
             "reply_to": None,
             "attachments": [],
             "case_id": None,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from notify import settings
+from notify.domain.channel import ChannelName
 from notify.exceptions import ConfigurationError
 from notify.storage.engine import engine_for, normal_url
 
@@ -280,6 +281,16 @@ def test_sender_name(monkeypatch: pytest.MonkeyPatch, extra: object, name: str |
     assert settings.sender_identity("smtp_x").name == name
 
 
+@pytest.mark.parametrize(
+    ("extra", "site"), [({"site": " Brno "}, "Brno"), ({"site": " "}, None), ({}, None), ("nonsense", None)]
+)
+def test_sender_site(monkeypatch: pytest.MonkeyPatch, extra: object, site: str | None) -> None:
+    """A sender belongs to the site in its connection's extras, and to none where there is none."""
+    set_connection(monkeypatch, "smtp_x", conn_type="smtp", extra=extra)
+    assert settings.sender_identity("smtp_x").site == site
+    assert settings.sites(["smtp_x", "smtp_nowhere"]) == ({"smtp_x": site} if site else {})
+
+
 # --- Hand-over -------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +325,19 @@ def test_sender_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made = settings.hand_over_settings()
         assert made.identity("smtp_default") == made.identity("smtp_default")
         assert len(asked) == run
+
+
+def test_no_more_senders_are_asked_for_than_need_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names no site asks Airflow for one connection, however many senders there are; a site, for each once."""
+    set_variable(monkeypatch, "notify_senders", '["smtp_a", "smtp_b", "smtp_c"]')
+    set_connection(monkeypatch, "smtp_c", conn_type="smtp", extra={"site": "Brno"})
+    real, asked = settings.connection, list[str]()
+    monkeypatch.setattr(settings, "connection", lambda name: asked.append(name) or real(name))
+    made = settings.hand_over_settings()
+    assert (made.fault_of_site(None), made.sender_of(ChannelName.EMAIL)) == (None, "smtp_a")
+    assert asked == ["smtp_a"]
+    assert (made.fault_of_site("Brno"), made.sender_of(ChannelName.EMAIL, "Brno")) == (None, "smtp_c")
+    assert sorted(asked) == ["smtp_a", "smtp_b", "smtp_c"]
 
 
 def test_hand_over_settings_by_default() -> None:

@@ -216,6 +216,18 @@ def test_pools(place: URL, metadata: Session) -> None:
         assert [("0 slots" in told) for told in found(ids.POOL)] == ([True] if slots == 0 else [])
 
 
+def test_sites(place: URL, monkeypatch: pytest.MonkeyPatch, set_variable: Set) -> None:
+    """A site that two senders of a channel have is told; one of mails and one of SMS may share it."""
+    set_variable("notify_senders", json.dumps([SENDER, "smtp_brno", "smtp_brno_2", "sms_brno"]))
+    site = {"extra": {"site": "Brno"}}
+    for name, described in (("smtp_brno", SMTP | site), ("sms_brno", {"conn_type": "http"} | site)):
+        connect(monkeypatch, name, described)
+    assert found(ids.SITES) == []
+    connect(monkeypatch, "smtp_brno_2", SMTP | site)
+    [told] = found(ids.SITES)
+    assert "smtp_brno and smtp_brno_2 (email) both have the site 'Brno'" in told
+
+
 def test_mailbox(place: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bounce mailbox is looked at where there is one: a field that is wrong is told."""
     assert found(ids.MAILBOX) == []

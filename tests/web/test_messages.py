@@ -46,9 +46,9 @@ Queue = Callable[..., list[int]]
 def queue(connection: Connection, hand_over_settings: HandOverSettings) -> Queue:
     """Hand messages over, and commit."""
 
-    def call(**fields: object) -> list[int]:
+    def call(*, using: HandOverSettings = hand_over_settings, **fields: object) -> list[int]:
         given = {"recipient": "anna@example.com", "subject": "Open Sesame", "message": "A tale."} | fields
-        numbers = [message.id for message in hand_over(connection, given, hand_over_settings).messages]
+        numbers = [message.id for message in hand_over(connection, given, using).messages]
         connection.commit()
         return numbers
 
@@ -75,6 +75,22 @@ def test_the_register(logged_in: As, queue: Queue) -> None:
     found = client.get("/notify/messages", params={"address": "BRIAN@example.com"}).text
     assert f"/messages/{second}" in found
     assert f"/messages/{first}" not in found
+
+
+def test_a_message_of_a_site(logged_in: As, queue: Queue, hand_over_settings: HandOverSettings) -> None:
+    """A message shows the site that it is for, and the register finds it by that."""
+    brno = SenderIdentity("example.com", None, ChannelName.EMAIL, "Brno & Co")
+    using = replace(hand_over_settings, identity=lambda _sender: brno)
+    [other], [number] = queue(subject="Elsewhere"), queue(subject="For Brno", site="Brno & Co", using=using)
+    client = logged_in("viewer")
+    assert (
+        'href="/notify/messages?site=Brno%20%26%20Co">Brno &amp; Co</a>'
+        in client.get(f"/notify/messages/{number}").text
+    )
+    assert "<dt>Site</dt>" not in client.get(f"/notify/messages/{other}").text
+    page = client.get("/notify/messages", params={"site": "Brno & Co"}).text
+    assert "For Brno" in page
+    assert "Elsewhere" not in page
 
 
 def test_all_pages(logged_in: As, queue: Queue) -> None:

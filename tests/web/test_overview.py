@@ -86,6 +86,12 @@ def test_nothing_yet(logged_in: As, dags: Any) -> None:
     assert "Nothing was tried to be sent" in page
 
 
+def test_the_site_of_a_sender(logged_in: As, dags: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender's card has the site that it belongs to."""
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", '{"conn_type": "smtp", "extra": {"site": "Brno"}}')
+    assert "smtp_default Brno Nothing waits" in words(overview(logged_in))
+
+
 def test_a_queue_with_its_forecast(logged_in: As, dags: Any, engine: Engine, queue: Queue) -> None:
     """Of what the limit holds back: how much, since when, and when the queue is empty; the same for the message."""
     queue(5)

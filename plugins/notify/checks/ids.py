@@ -29,6 +29,7 @@ SECRETS = "notify.W010"
 TRIAL = "notify.W011"
 METADATA = "notify.W012"
 MAILBOX = "notify.W013"
+SITES = "notify.W014"
 NOT_MADE = "notify.W099"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from notify import settings
 from notify.channels import channel_for
 from notify.checks import ids
 from notify.checks.check import Check, Found, Need, Place
 from notify.checks.surroundings import Surroundings
+from notify.domain.channel import ChannelName
 from notify.domain.limit import DEFAULT_LIMIT
 from notify.exceptions import ConfigurationError, MailboxFault, SenderFault
 from notify.mailboxes.imap_settings import ImapSettings
@@ -48,6 +50,21 @@ def _with_slots(around: Surroundings) -> Iterator[Found]:
             yield Found(f"The pool {sender} has 0 slots, which holds all messages of this sender.")
 
 
+def _different(around: Surroundings) -> Iterator[Found]:
+    first: dict[tuple[ChannelName, str], str] = {}
+    for sender in around.served:
+        with suppress(ConfigurationError):  # a connection that cannot be used is told with the connections
+            its = settings.sender_identity(sender)
+            if its.site is None or its.channel is None:
+                continue
+            other = first.setdefault((its.channel, its.site), sender)
+            if other != sender:
+                yield Found(
+                    f"The senders {other} and {sender} ({its.channel}) both have the site {its.site!r}: what is for "
+                    f"that site leaves through {other}, which comes first in notify_senders."
+                )
+
+
 def _readable(_around: Surroundings) -> Iterator[Found]:
     try:
         found = settings.connection(BOUNCES)
@@ -84,6 +101,14 @@ CHECKS = (
         look=_with_slots,
         needs=frozenset({Need.METADATA}),
         place=Place("pools", "Pools"),
+    ),
+    Check(
+        id=ids.SITES,
+        title="No two senders of a channel have the same site",
+        meaning="Of two, the first sends all that is for the site; the other sends only what names it.",
+        remedy="Give each its own site in its connection's extras, or take the site away from one of them.",
+        look=_different,
+        place=_CONNECTIONS,
     ),
     Check(
         id=ids.MAILBOX,

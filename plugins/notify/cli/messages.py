@@ -39,7 +39,8 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="the newest messages")
     listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--address", type=arguments.text, help="of a recipient")
+    listing.add_argument("--address", type=arguments.text, help="of a recipient, or a telephone number")
+    listing.add_argument("--site", type=arguments.text, help="handed over for this site")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
 
@@ -69,7 +70,13 @@ def _list(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         status = Status(options.status) if options.status else None
-        found = register.newest(connection, status=status, address=options.address, limit=options.limit)
+        found = register.newest(
+            connection,
+            status=status,
+            address=_sought(options.address),
+            site=options.site,
+            limit=options.limit,
+        )
     for row in found:
         print(f"{row.id:>8}  {row.status:<11}  {row.created_at:%Y-%m-%d %H:%M:%SZ}  {row.subject}")
     if not found:
@@ -114,6 +121,7 @@ def _lines(message: register.RegisteredMessage) -> list[str]:
     if not message.has_body:
         lines.append("  No body any more (removed by Housekeeping, or erased)")
     if message.status is Status.QUEUED:
+        *([f"  Site         {message.site}"] if message.site else []),
         lines.append(f"  Not before   {message.not_before:%Y-%m-%d %H:%M:%SZ}")
     lines.append("Recipients")
     lines += [

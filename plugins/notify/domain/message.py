@@ -239,7 +239,10 @@ class Draft(BaseModel):
         pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$",
         description="Of the template; else the person's, else en",
     )
-    sender: Text = Field(default=None, description="Sender; empty: the first of notify_senders")
+    sender: Text = Field(default=None, description="Sender; empty: that of the site, else the first of notify_senders")
+    site: Text = Field(
+        default=None, max_length=200, description="The branch whose sender sends it, where no sender is named"
+    )
     reply_to: Text = Field(default=None, description="Address for answers")
     attachments: list[Attachment] = Field(default_factory=list, description="Files; a URI alone will do for one")
     case_id: Text = Field(default=None, max_length=200, description="What the message is about")
@@ -270,7 +273,7 @@ class Draft(BaseModel):
         description="The same key again returns the first messages and adds none",
     )
 
-    @field_validator("subject", "reply_to", "case_id", "case_url", "idempotency_key")
+    @field_validator("subject", "site", "reply_to", "case_id", "case_url", "idempotency_key")
     @classmethod
     def _header_text(cls, value: str | None) -> str | None:
         return None if value is None else one_line(value)

@@ -63,10 +63,12 @@ class Door(ABC):
         self.faults.append(Fault(field, problem))
 
     def _sender(self) -> str:
-        """The sender that was named, or the first one of the channel."""
+        """The sender that was named, else that of the site, else the first one of the channel."""
         channel, named, known = self.draft.channel, self.draft.sender, self.settings.senders
+        if (wrong := self.settings.fault_of_site(self.draft.site)) is not None:
+            self._fault("site", wrong)
         if named is None:
-            found = self.settings.sender_of(channel)
+            found = self.settings.sender_of(channel, self.draft.site)
             if found is None:
                 self._fault("channel", f"no sender is there for {channel}; {_ADD_SENDER[channel]}")
             return found or known[0]

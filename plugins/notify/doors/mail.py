@@ -166,6 +166,7 @@ class MailDoor(Door):
             language=letter.language,
             reply_to=common.reply_to,
             case_id=self.draft.case_id,
+            site=self.draft.site,
             priority=self.draft.priority,
             guarantee=self.draft.promise,
             not_before=common.not_before,

@@ -104,6 +104,7 @@ class SmsDoor(Door):
             parts=text.parts,
             language=text.language,
             case_id=self.draft.case_id,
+            site=self.draft.site,
             priority=self.draft.priority,
             guarantee=self.draft.promise,
             not_before=common.not_before,

@@ -36,6 +36,7 @@ FIELDS = (
     "add_template",
     "language",
     "sender",
+    "site",
     "reply_to",
     "attachments",
     "case_id",
@@ -73,7 +74,8 @@ class SendMessageOperator(BaseOperator):
     :param data: fields of the template
     :param add_template: wrap it in the house template of the language
     :param language: e.g. ``pl``; else the person's, else ``en``
-    :param sender: one of ``notify_senders``; else the first
+    :param sender: one of ``notify_senders``; else that of the site, else the first
+    :param site: the branch that it is for: without a ``sender``, that branch's sends it
     :param reply_to: address for answers
     :param attachments: list of ``{"filename", "content"}``, ``{"filename", "content_base64"}`` or ``{"uri"}``
     :param case_id: what the message is about
@@ -111,6 +113,7 @@ class SendMessageOperator(BaseOperator):
         add_template: Field = True,
         language: Field = None,
         sender: Field = None,
+        site: Field = None,
         reply_to: Field = None,
         attachments: Field = None,
         case_id: Field = None,
@@ -140,6 +143,7 @@ class SendMessageOperator(BaseOperator):
         self.add_template = add_template
         self.language = language
         self.sender = sender
+        self.site = site
         self.reply_to = reply_to
         self.attachments = attachments
         self.case_id = case_id

@@ -52,6 +52,7 @@ class KnownCase:
     process: str | None
     stage: str | None
     owner: str | None
+    site: str | None
     closed_at: datetime | None
     seen_at: datetime
 

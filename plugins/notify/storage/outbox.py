@@ -57,6 +57,7 @@ class NewMessage:
     :param body: MIME body; messages handed over together with the same body share its storage
     :param content_id: instead of a body, one that is stored already, see :func:`add_contents`
     :param not_before: when it may leave; by the database's clock, see :func:`now`
+    :param site: the branch that it was handed over for
     :param parts: what it counts against the limit: of an SMS its parts, of a mail 1
     """
 
@@ -74,6 +75,7 @@ class NewMessage:
     language: str | None = None
     reply_to: str | None = None
     case_id: str | None = None
+    site: str | None = None
     priority: Priority = Priority.NORMAL
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     expires_at: datetime | None = None
@@ -219,7 +221,7 @@ _MESSAGE = (
     *("id", "content_id", "idempotency_index", "idempotency_key"),
     *("origin_dag_id", "origin_run_id", "origin_task_id", "origin_map_index"),
     *("message_id", "status", "status_reason", "sender", "kind", "priority", "guarantee", "language", "subject"),
-    *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before", "channel", "parts"),
+    *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before", "channel", "parts", "site"),
 )
 _RECIPIENT = ("message_id", "position", "role", "address", "name", "login", "outcome", "response")
 
@@ -245,6 +247,7 @@ def _row(message: NewMessage) -> tuple[object, ...]:
         message.not_before,
         message.channel.value,
         message.parts,
+        message.site,
     )
 
 

@@ -71,6 +71,7 @@ class RegisteredMessage:
     status: Status
     status_reason: str | None
     sender: str
+    site: str | None
     channel: ChannelName
     parts: int
     kind: str
@@ -92,8 +93,8 @@ class RegisteredMessage:
 
 
 _HEAD = (
-    "id", "message_id", "status_reason", "sender", "parts", "kind", "priority", "guarantee", "subject", "case_id",
-    "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at", "sent_at",
+    "id", "message_id", "status_reason", "sender", "site", "parts", "kind", "priority", "guarantee", "subject",
+    "case_id", "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at", "sent_at",
 )  # fmt: skip
 
 
@@ -167,17 +168,25 @@ class Line:
 
 
 def newest(
-    connection: Connection, *, status: Status | None = None, address: str | None = None, limit: int = 20
+    connection: Connection,
+    *,
+    status: Status | None = None,
+    address: str | None = None,
+    site: str | None = None,
+    limit: int = 20,
 ) -> Sequence[Line]:
     """The newest messages, by number.
 
     :param address: of one of its recipients
+    :param site: the branch that it was handed over for
     """
     query = sa.select(messages.c.id, messages.c.status, messages.c.created_at, messages.c.subject)
     if status is not None:
         query = query.where(messages.c.status == status.value)
     if status is Status.SENDING:  # found by their open attempts: an index of their own would cost each claim
         query = query.where(messages.c.id.in_(sa.select(attempts.c.message_id).where(attempts.c.ended_at.is_(None))))
+    if site is not None:
+        query = query.where(messages.c.site == site)
     if address is not None:
         mine = sa.select(recipients.c.message_id).where(sa.func.lower(recipients.c.address) == address.lower())
         query = query.where(messages.c.id.in_(mine))

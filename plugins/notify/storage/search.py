@@ -44,6 +44,7 @@ class Search:
 
     statuses: frozenset[Status] = frozenset()
     sender: str | None = None
+    site: str | None = None
     kind: str | None = None
     address: str | None = None
     case_id: str | None = None
@@ -63,6 +64,7 @@ class Found:
     status: Status
     status_reason: str | None
     sender: str
+    site: str | None
     kind: str
     priority: str
     subject: str
@@ -155,8 +157,8 @@ def _number_at(connection: Connection, moment: datetime) -> int | None:
 
 
 _COLUMNS = (
-    "id", "status", "status_reason", "sender", "kind", "priority", "subject", "case_id", "created_at", "not_before",
-    "sent_at",
+    "id", "status", "status_reason", "sender", "site", "kind", "priority", "subject", "case_id", "created_at",
+    "not_before", "sent_at",
 )  # fmt: skip
 
 
@@ -170,6 +172,7 @@ def _query(wanted: Search, top: int | None, bottom: int | None) -> sa.Select[tup
         query = query.where(messages.c.status.in_([status.value for status in wanted.statuses]))
     for column, value in (
         (messages.c.sender, wanted.sender),
+        (messages.c.site, wanted.site),
         (messages.c.kind, wanted.kind),
         (messages.c.case_id, wanted.case_id),
     ):

@@ -34,6 +34,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
         list[Status] | None, OPTIONAL, Query(description="In one of these states; may be given again")
     ] = None,
     sender: Annotated[str, Query(description="Of this sender")] = "",
+    site: Annotated[str, Query(description="Handed over for this site")] = "",
     kind: Annotated[str, Query(description="Of this kind: `send_message`, `digest`, or that of an event")] = "",
     address: Annotated[str, Query(description="To this address, in whatever case")] = "",
     case: Annotated[str, Query(description="About this case")] = "",
@@ -49,6 +50,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
     return Search(
         statuses=frozenset(status or ()),
         sender=text_of("sender", sender),
+        site=text_of("site", site),
         kind=text_of("kind", kind),
         address=text_of("address", address),
         case_id=text_of("case", case),

@@ -31,6 +31,7 @@ cases = Table(
     Column("process", Text),
     Column("stage", Text),
     Column("owner", Text),
+    Column("site", Text),
     moment("closed_at"),
     moment("seen_at", null=False),
 )
@@ -48,6 +49,7 @@ events = Table(
     Column("process", Text),
     Column("stage", Text),
     Column("owner", Text),
+    Column("site", Text),
     Column("actor", Text),
     Column("data", JSONB, nullable=False, server_default=text("'{}'")),
     Column("recipients", Integer, nullable=False),

@@ -62,6 +62,8 @@ messages = Table(
     Column("language", Text),
     Column("subject", Text, nullable=False),
     Column("case_id", Text),
+    # The branch that it was handed over for, whichever sender sends it.
+    Column("site", Text),
     Column("headers", LargeBinary, nullable=False),
     Column("boundary", Text),
     Column("reply_to", Text),

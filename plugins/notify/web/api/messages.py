@@ -32,6 +32,7 @@ router = routes("/messages", "messages")
     status="sent",
     status_reason=None,
     sender="smtp_default",
+    site=None,
     kind="send_message",
     priority="normal",
     subject="[INV-2041] The load has finished",
@@ -48,6 +49,7 @@ class Found(Answer):
     :param id: its number in the register
     :param status: its state
     :param status_reason: why it is in it, where that is known
+    :param site: the branch that it was handed over for
     :param kind: `send_message`, `digest`, or that of an event
     :param created_at: when it was handed over
     :param not_before: when it may leave
@@ -59,6 +61,7 @@ class Found(Answer):
     status: str
     status_reason: str | None
     sender: str
+    site: str | None
     kind: str
     priority: str
     subject: str
@@ -185,6 +188,7 @@ class Report(Answer):
     status="sent",
     status_reason=None,
     sender="smtp_default",
+    site=None,
     kind="send_message",
     priority="normal",
     guarantee="at_least_once",
@@ -212,6 +216,7 @@ class Message(Answer):
     :param message_id: its Message-ID
     :param status: its state
     :param status_reason: why it is in it, where that is known
+    :param site: the branch that it was handed over for
     :param origin_dag_id: the DAG whose task handed it over, if one did
     :param origin_run_id: the run of that
     :param created_by: who else handed it over, and by what door
@@ -230,6 +235,7 @@ class Message(Answer):
     status: str
     status_reason: str | None
     sender: str
+    site: str | None
     kind: str
     priority: str
     guarantee: str

@@ -50,6 +50,7 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         standings=standings,
         outlooks=outlooks,
         served=served,
+        sites=settings.sites(one.sender for one in standings),
         copy=copy,
         note=note,
         dags=dags,
