@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="the newest messages")
     listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--address", type=arguments.text, help="of a recipient, or a telephone number")
+    listing.add_argument("--address", type=arguments.text, help="of a recipient")
     listing.add_argument("--site", type=arguments.text, help="handed over for this site")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
@@ -73,7 +73,7 @@ def _list(options: argparse.Namespace) -> None:
         found = register.newest(
             connection,
             status=status,
-            address=_sought(options.address),
+            address=options.address,
             site=options.site,
             limit=options.limit,
         )
@@ -115,13 +115,13 @@ def _lines(message: register.RegisteredMessage) -> list[str]:
         f"  Subject      {message.subject}",
         f"  Message-ID   {message.message_id}",
         f"  Sender       {message.sender}; {message.priority}, {message.guarantee}",
+        *([f"  Site         {message.site}"] if message.site else []),
         *([f"  Parts        {message.parts}"] if message.channel is ChannelName.SMS else []),
         f"  Handed over  {message.created_at:%Y-%m-%d %H:%M:%SZ} by {origin}",
     ]
     if not message.has_body:
         lines.append("  No body any more (removed by Housekeeping, or erased)")
     if message.status is Status.QUEUED:
-        *([f"  Site         {message.site}"] if message.site else []),
         lines.append(f"  Not before   {message.not_before:%Y-%m-%d %H:%M:%SZ}")
     lines.append("Recipients")
     lines += [
