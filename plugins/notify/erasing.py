@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import Connection, Engine
 
 from notify.domain.address import Address
+from notify.domain.destination import Region
 from notify.domain.erasure import Erased
 from notify.exceptions import ConfigurationError
 from notify.rendering.rewriting import rewrite_body, rewrite_headers
+from notify.settings import phone_region
 from notify.storage import attachments, erasure, identity, mentions, schema
 from notify.storage.engine import set_actor
 from notify.witness import Witness
@@ -62,12 +64,15 @@ class ErasureResult:
                     self.headers, self.texts))  # fmt: skip
 
 
-def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "erase") -> ErasureResult:
+def erase(
+    engine: Engine, who: str, *, dry_run: bool = False, actor: str = "erase", region: Region = phone_region
+) -> ErasureResult:
     """Erase a person from the outbox.
 
-    :param who: an address or a login
+    :param who: an address, a telephone number, or a login
     :param dry_run: only find out what it would do
     :param actor: who asks for it, for the history
+    :param region: the country of telephone numbers without the code of one
     :raises ConfigurationError: it cannot be said who is meant, or nothing is known of them
     :raises TransitionError: a message to the person is being sent at this moment
     """
@@ -75,7 +80,7 @@ def erase(engine: Engine, who: str, *, dry_run: bool = False, actor: str = "eras
         with connection.begin() as transaction:
             set_actor(connection, actor)
             schema.require(connection)
-            erased = erasure.find(connection, who)
+            erased = erasure.find(connection, who, region)
             attempt = connection.begin_nested()
             result = _erase(connection, erased)
             if not result.changed:  # of what is counted

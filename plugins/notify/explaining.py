@@ -16,9 +16,11 @@ from itertools import groupby
 from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy.engine import Connection
 
+from notify.domain.destination import Region, is_number, sought
 from notify.domain.home import BECAUSE, Home, Reason
 from notify.domain.person import Person
 from notify.exceptions import NothingKnown
+from notify.settings import phone_region
 from notify.storage import explanation, outbox, people, register
 from notify.storage.explanation import Direct, Told
 
@@ -158,19 +160,27 @@ def of_message(connection: Connection, number: int, *, most: int = MOST) -> Expl
 
 
 def of_person(
-    connection: Connection, who: str, *, since: datetime | timedelta | None = None, most: int = MOST
+    connection: Connection,
+    who: str,
+    *,
+    since: datetime | timedelta | None = None,
+    most: int = MOST,
+    region: Region = phone_region,
 ) -> Explanation:
     """Where a person's notifications are, newest first, and what was written to them directly.
 
-    :param who: login or address
+    :param who: login, address or telephone number
     :param since: of those published from then on, or so long ago; None: the usual time back
+    :param region: the country of numbers without the code of one
     :raises NothingKnown: there is no such person
     """
-    person = _person(connection, who)
+    person = _person(connection, who, region)
     given = _ago(USUAL) if since is None else since
     begin = given if isinstance(given, datetime) else outbox.now(connection) - given
     told = explanation.of_person(connection, person.login, since=begin, most=most)
-    written = explanation.direct(connection, person.email, since=begin, most=most) if person.email else []
+    number = people.number_of(person, region)
+    addresses = [one for one in (person.email, number) if one]
+    written = explanation.direct(connection, addresses, since=begin, most=most) if addresses else []
     return Explanation(
         stories=tuple(Story(_happened(one), ((person.login, _home(one)),)) for one in told),
         count=len(told),
@@ -181,11 +191,16 @@ def of_person(
     )
 
 
-def _person(connection: Connection, who: str) -> Person:
-    """A person by login or address."""
+def _person(connection: Connection, who: str, region: Region) -> Person:
+    """A person by login, address or telephone number."""
     found = people.find(connection, [who]) or people.find_by_email(connection, [who], inactive=True)
     for person in found.values():
         return person
+    number = sought(who, region)
+    if is_number(number):
+        for person in people.find_by_phone(connection, number, region):
+            return person
+        raise NothingKnown(f"No person has the telephone number {number}.")
     raise NothingKnown(f"No person has the address {who}." if "@" in who else f"There is no person {who!r}.")
 
 

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 from sqlalchemy.engine import Connection
 
-from notify.domain.address import CONTROL, parse_address
+from notify.domain.address import CONTROL
+from notify.domain.destination import Region, parse_destination
 from notify.domain.message import encodable
 from notify.exceptions import Fault, InvalidSuppression
+from notify.settings import phone_region
 from notify.storage import schema, suppressions, withholding
 
 #: For longer, an address is suppressed for good.
@@ -22,7 +24,7 @@ LONGEST_REASON = 500
 class Suppressed:
     """What came of it.
 
-    :param address: a mailbox
+    :param address: a mailbox, or a telephone number in E.164
     :param changed: False: it stood there already, for at least as long
     :param withheld: queued messages that go to nobody now
     """
@@ -32,25 +34,29 @@ class Suppressed:
     withheld: int
 
 
-def suppress(connection: Connection, address: str, reason: str, days: str | int | None = None) -> Suppressed:
+def suppress(
+    connection: Connection, address: str, reason: str, days: str | int | None = None, *, region: Region = phone_region
+) -> Suppressed:
     """Send nothing to an address from now on, in the caller's transaction.
 
+    :param address: a mailbox, or a telephone number
     :param reason: why, for people who ask
     :param days: for so long; None or empty: until somebody lifts it
+    :param region: the country of a number without the code of one
     :raises InvalidSuppression: something is wrong with it; the error names every fault
     """
     schema.require(connection)
     faults: list[Fault] = []
-    mailbox = _mailbox(address, faults)
+    wanted = _destination(address, region, faults)
     words = _words(reason, faults)
     lasting = _lasting(days, faults)
     if faults:
         raise InvalidSuppression(faults)
-    changed = suppressions.add(connection, mailbox, words, lasting)
+    changed = suppressions.add(connection, wanted, words, lasting)
     # What is queued was handed over before; also when the address is on the list already, for another reason.
-    (counting,) = suppressions.among(connection, [mailbox]).values()
-    withheld = withholding.from_address(connection, mailbox, f"on the suppression list: {counting}")
-    return Suppressed(mailbox, changed, withheld)
+    (counting,) = suppressions.among(connection, [wanted]).values()
+    withheld = withholding.from_address(connection, wanted, f"on the suppression list: {counting}")
+    return Suppressed(wanted, changed, withheld)
 
 
 def read_days(text: str) -> timedelta:
@@ -65,9 +71,9 @@ def read_days(text: str) -> timedelta:
     return timedelta(days=days)
 
 
-def _mailbox(address: str, faults: list[Fault]) -> str:
+def _destination(address: str, region: Region, faults: list[Fault]) -> str:
     try:
-        return parse_address(address).mailbox
+        return parse_destination(address, region)
     except ValueError as error:
         faults.append(Fault("address", str(error)))
         return ""

@@ -15,13 +15,14 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from notify.domain import link
-from notify.domain.address import parse_address
+from notify.domain.destination import Region, is_number, parse_destination
 from notify.domain.kind import DIGEST, Kind
 from notify.domain.link import Purpose
 from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, Frequency, Preference
 from notify.exceptions import Fault, InvalidPreference, InvalidUnsubscription
 from notify.preferences import clear_preference, set_preference
+from notify.settings import phone_region
 from notify.storage import links, people, preferences, unsubscriptions
 from notify.storage.links import LinkedMessage
 from notify.storage.unsubscriptions import BULK
@@ -119,7 +120,7 @@ def _stop(connection: Connection, reader: Reader, scope: str, kinds: Kinds) -> b
 class Stopped:
     """What came of it.
 
-    :param address: a mailbox, in lower case
+    :param address: a mailbox, in lower case, or a telephone number in E.164
     :param changed: False: it stood there already
     :param withheld: queued messages that go to nobody now
     """
@@ -136,31 +137,37 @@ def _put_down(connection: Connection, address: str, scope: str, actor: str) -> S
     return Stopped(address.lower(), changed, withheld)
 
 
-def stop(connection: Connection, address: str, scope: str, actor: str, kinds: Kinds) -> Stopped:
+def stop(
+    connection: Connection, address: str, scope: str, actor: str, kinds: Kinds, *, region: Region = phone_region
+) -> Stopped:
     """Send no more of something to an address, because somebody says that its reader wants it so.
 
-    :param address: a mailbox, in whatever case
-    :param scope: :data:`notify.storage.unsubscriptions.BULK`; or a kind of event, where the address is nobody's whom
-        we know, for people have preferences
+    :param address: a mailbox, in whatever case, or a telephone number
+    :param scope: :data:`notify.storage.unsubscriptions.BULK`; or a kind of event, where the address is a mailbox and
+        nobody's whom we know, for people have preferences, and nobody else is told of events by SMS
     :param actor: who says so, and by what door
+    :param region: the country of a number without the code of one
     :raises InvalidUnsubscription: something is wrong with it; the error names every fault
     """
     faults: list[Fault] = []
-    mailbox = ""
+    wanted = ""
     try:
-        mailbox = parse_address(address).mailbox.lower()
+        wanted = parse_destination(address, region).lower()
     except ValueError as error:
         faults.append(Fault("address", str(error)))
     refusable = [kind.name for kind in kinds.values() if kind.refusable]
     if scope not in {BULK, *refusable}:
         told = f"{scope!r} is nothing that an address can be unsubscribed from; {', '.join([BULK, *refusable])} are"
         faults.append(Fault("scope", told))
-    elif scope != BULK and (person := people.find_by_email(connection, [mailbox]).get(mailbox)):
-        told = f"{mailbox!r} is the address of {person.login!r}, who has preferences: say there that it is never"
+    elif scope != BULK and is_number(wanted):
+        told = f"{scope!r} is nothing that a telephone number can be unsubscribed from; {BULK} is"
+        faults.append(Fault("scope", told))
+    elif scope != BULK and (person := people.find_by_email(connection, [wanted]).get(wanted)):
+        told = f"{wanted!r} is the address of {person.login!r}, who has preferences: say there that it is never"
         faults.append(Fault("scope", told))
     if faults:
         raise InvalidUnsubscription(faults)
-    return _put_down(connection, mailbox, scope, actor)
+    return _put_down(connection, wanted, scope, actor)
 
 
 def resubscribe(connection: Connection, reader: Reader, former: Mapping[str, Frequency | None], kinds: Kinds) -> bool:

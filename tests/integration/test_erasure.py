@@ -439,8 +439,8 @@ def test_command(
         assert main(["person", "erase", ANNA]) == 0
     done = capsys.readouterr().out
     assert "no table has an address of theirs any more" in done
-    assert dry.splitlines()[0] == f"Logins: anna. Addresses: {ANNA}."
-    assert done.splitlines()[0] == "Known by 1 login and 1 address."
+    assert dry.splitlines()[0] == f"Logins: anna. Addresses: +48123456789, {ANNA}."
+    assert done.splitlines()[0] == "Known by 1 login and 2 addresses."
     assert dry.splitlines()[1:-1] == done.splitlines()[1:-1]
     assert "anna" not in (done + caplog.text).lower()
     for unknown in ("nobody", "ana@example.com"):

@@ -424,4 +424,4 @@ def test_suppressions_by_command(notify: Command, capsys: pytest.CaptureFixture[
     for wrong in (("lift", "anna"), ("add", "anna@example.com", "--reason", "r", "--days", "0")):
         with pytest.raises(SystemExit):
             notify("suppressions", *wrong)
-    assert "'anna' is no e-mail address" in capsys.readouterr().err
+    assert "'anna' is neither an e-mail address nor a telephone number" in capsys.readouterr().err

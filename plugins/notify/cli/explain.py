@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,10 @@ from sqlalchemy.engine import Connection
 from notify import explaining
 from notify.cli import arguments
 from notify.cli.database import connect
+from notify.domain.destination import is_number, sought
 from notify.exceptions import ConfigurationError, NothingKnown
 from notify.explaining import MOST, USUAL, Explanation, Sentence, Sort, Thing
+from notify.settings import phone_region
 from notify.storage import schema
 
 
@@ -28,7 +31,10 @@ def add_commands(commands: Any) -> None:
     of = explain.add_mutually_exclusive_group(required=True)
     of.add_argument("--event", type=arguments.number, metavar="ID", help="an event, for each of its recipients")
     of.add_argument(
-        "--person", type=arguments.text, metavar="LOGIN|ADDRESS", help="all that concerned a person, newest first"
+        "--person",
+        type=arguments.text,
+        metavar="LOGIN|ADDRESS|NUMBER",
+        help="all that concerned a person, newest first",
     )
     of.add_argument("--case", type=arguments.text, metavar="CASE", help="all events of a case, newest first")
     of.add_argument("--message", type=arguments.number, metavar="ID", help="what a mail or a digest tells of")
@@ -77,8 +83,8 @@ def _where_else(options: argparse.Namespace) -> str:
         return f" Look at it with: python -m notify messages show {options.message}"
     if options.person is None:
         return ""
-    if "@" in options.person:
-        return f" What was written to it: python -m notify messages list --address {options.person}"
+    if "@" in options.person or is_number(sought(options.person, phone_region)):
+        return f" What was written to it: python -m notify messages list --address {shlex.quote(options.person)}"
     return " See python -m notify people list."
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from notify.cli import arguments
+from notify.cli import arguments, export
 from notify.cli.database import changing, connect
 from notify.domain.channel import ChannelName
+from notify.domain.destination import sought
 from notify.domain.status import Status
 from notify.exceptions import TransitionError
+from notify.settings import phone_region
 from notify.storage import bounces, outbox, register, schema
 
 #: What a person may do to a message: the command, what it does, and how the register says it was done.
@@ -39,7 +41,7 @@ def add_commands(commands: Any) -> None:
 
     listing = actions.add_parser("list", help="the newest messages")
     listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--address", type=arguments.text, help="of a recipient")
+    listing.add_argument("--address", type=arguments.text, help="of a recipient, or a telephone number")
     listing.add_argument("--site", type=arguments.text, help="handed over for this site")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
@@ -48,6 +50,7 @@ def add_commands(commands: Any) -> None:
     show.add_argument("id", type=arguments.number)
     show.set_defaults(run=_show)
 
+    export.add_command(actions)
     for name, (text, _, _) in ACTIONS.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("id", type=arguments.number, nargs="+")
@@ -73,7 +76,7 @@ def _list(options: argparse.Namespace) -> None:
         found = register.newest(
             connection,
             status=status,
-            address=options.address,
+            address=_sought(options.address),
             site=options.site,
             limit=options.limit,
         )
@@ -81,6 +84,10 @@ def _list(options: argparse.Namespace) -> None:
         print(f"{row.id:>8}  {row.status:<11}  {row.created_at:%Y-%m-%d %H:%M:%SZ}  {row.subject}")
     if not found:
         print("There are no such messages.")
+
+
+def _sought(address: str | None) -> str | None:
+    return address and sought(address, phone_region)
 
 
 def _show(options: argparse.Namespace) -> None:

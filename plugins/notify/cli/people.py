@@ -17,6 +17,7 @@ from notify import settings
 from notify.cli import arguments, audit, preferences
 from notify.cli.database import changing, connect
 from notify.cli.suppressions import lasting
+from notify.domain.destination import is_number
 from notify.domain.person import Person, check_people, told
 from notify.exceptions import ConfigurationError
 from notify.storage import people, schema, suppressions
@@ -206,15 +207,20 @@ def _show(options: argparse.Namespace) -> None:
     with connect().connect() as connection:
         schema.require(connection)
         record = people.read(connection, options.login)
-        email = record.person.email if record else None
-        suppression = next(iter(suppressions.find(connection, [email] if email else []).values()), None)
+        suppressed = suppressions.find(connection, _addresses(record.person)) if record else {}
     if record is None:
         raise ConfigurationError(f"There is no person {options.login!r}; see python -m notify people list.")
     said = preferences.lines(settings.kinds(), record.person.preferences or {})
-    print("\n".join([*_lines(record, suppression), *said]))
+    print("\n".join([*_lines(record, suppressed.values()), *said]))
 
 
-def _lines(record: Record, suppression: Suppression | None) -> list[str]:
+def _addresses(person: Person) -> list[str]:
+    """Where somebody is reached: the mailbox, and the telephone number in E.164."""
+    number = people.number_of(person, settings.phone_region)
+    return [one for one in (person.email, number) if one]
+
+
+def _lines(record: Record, suppressed: Iterable[Suppression]) -> list[str]:
     person = record.person
     first = f", the first due {record.next_due:%Y-%m-%d %H:%MZ}" if record.next_due else ""
     fields = {
@@ -228,7 +234,11 @@ def _lines(record: Record, suppression: Suppression | None) -> list[str]:
         "Came from": record.source,
         "Changed": f"{record.updated_at:%Y-%m-%d %H:%MZ}",
         "Put aside": f"{record.put_aside or 'nothing'}{first}",
-        "Suppressed": suppression and f"{lasting(suppression)}: {suppression.reason}",
+        "Suppressed": "; ".join(_suppressed(one) for one in suppressed),
     }
     title = f"{person.login}: {'active' if person.active else 'not active any more'}"
     return [title, *(f"  {name:<10}  {value or '-'}" for name, value in fields.items())]
+
+
+def _suppressed(one: Suppression) -> str:
+    return f"{f'{one.address} ' if is_number(one.address) else ''}{lasting(one)}: {one.reason}"

@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
         help="remove a person, and all that tells of them, from every table",
         description="There is no way back, but from a backup, which holds the person too. Look with --dry-run first.",
     )
-    erasing_.add_argument("who", type=arguments.text, metavar="ADDRESS|LOGIN")
+    erasing_.add_argument("who", type=arguments.text, metavar="ADDRESS|NUMBER|LOGIN")
     erasing_.add_argument("--dry-run", action="store_true", help="only tell what it would do")
     erasing_.set_defaults(run=_erase)
 

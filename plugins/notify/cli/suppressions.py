@@ -7,8 +7,9 @@ from typing import Any
 
 from notify.cli import arguments, audit
 from notify.cli.database import changing, connect
-from notify.domain.address import parse_address
+from notify.domain.destination import is_number, parse_destination
 from notify.exceptions import ConfigurationError
+from notify.settings import phone_region
 from notify.storage import schema, suppressions, unsubscriptions
 from notify.storage.suppressions import Source, Suppression
 from notify.suppressing import read_days, suppress
@@ -22,17 +23,17 @@ def add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="the addresses that were put on the list last")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.add_argument("--source", choices=[source.value for source in Source], help="only what this put there")
-    listing.add_argument("--address", type=_mailbox, help="only this one; also that of an erased person")
+    listing.add_argument("--address", type=_destination, help="only this one; also that of an erased person")
     listing.set_defaults(run=_list)
 
     adding = actions.add_parser("add", help="send nothing to an address")
-    adding.add_argument("address", type=_mailbox, metavar="ADDRESS")
+    adding.add_argument("address", type=_destination, metavar="ADDRESS|NUMBER")
     adding.add_argument("--reason", type=arguments.text, required=True, help="why, for people who ask")
     adding.add_argument("--days", type=_days, metavar="N", help="for so long (default: until it is lifted)")
     adding.set_defaults(run=_add)
 
     lifting = actions.add_parser("lift", help="send to an address again")
-    lifting.add_argument("address", type=_mailbox, metavar="ADDRESS")
+    lifting.add_argument("address", type=_destination, metavar="ADDRESS|NUMBER")
     lifting.add_argument(
         "--scope",
         type=arguments.text,
@@ -41,9 +42,9 @@ def add_commands(commands: Any) -> None:
     lifting.set_defaults(run=_lift)
 
 
-def _mailbox(text: str) -> str:
+def _destination(text: str) -> str:
     try:
-        return parse_address(text).mailbox
+        return parse_destination(text, phone_region)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -104,7 +105,8 @@ def _lift(options: argparse.Namespace) -> None:
         if not suppressions.lift(connection, options.address):
             raise ConfigurationError(f"{options.address} is not on the list; see python -m notify suppressions list.")
         audit.record("lift_suppression", addresses=[options.address.lower()])
-    print(f"{options.address} gets mail again; its bounces so far count no more.")
+    gets = "SMS again" if is_number(options.address) else "mail again; its bounces so far count no more"
+    print(f"{options.address} gets {gets}.")
     print(
         "What was suppressed meanwhile stays so: see python -m notify messages list --status suppressed --address "
         f"{options.address}, then python -m notify messages resend ID. Events that made no mail are not made up for."

@@ -9,6 +9,9 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 from urllib.parse import quote
 
+from notify.domain.destination import is_number
+from notify.domain.phone import digits_within, national, spelled
+
 #: A domain that never gets any mail (RFC 2606, 2).
 NOWHERE = "erased.invalid"
 
@@ -23,6 +26,12 @@ _QUOTED, _OCTAL = "=%02x", "\\%03o"
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
+#: What may stand between two digits of a telephone number, as it is and as URLs, HTML, mails and PostgreSQL write it.
+_BETWEEN = r"(?:[ ()\[\]./\u00a0\u2011-]|%20|&nbsp;|&#160;|=20|=C2=A0|\\302\\240){0,3}"
+
+#: What may stand in front of the code of a country.
+_PLUS = r"(?:\+|%2B|&#43;|&#x2b;)"
+
 #: Bytes before a text shift its base64 by one of these.
 _SHIFTS = (0, 1, 2)
 
@@ -36,7 +45,7 @@ class Erased:
 
     :param token: what the stand-ins have in common; nothing that is known of the person
     :param logins: of the people
-    :param addresses: theirs alone, in lower case
+    :param addresses: theirs alone, in lower case; telephone numbers among them, in E.164
     """
 
     token: str
@@ -66,6 +75,9 @@ class Erased:
         """The same for what JSON holds; a text that is a login, and nothing more, is replaced as well."""
         if isinstance(value, str):
             return self.login(value) if value in self.logins else self.clean(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            cleaned = self.clean(str(value))  # gateways take telephone numbers as numbers
+            return value if cleaned == str(value) else cleaned
         if isinstance(value, list):
             return [self.clean_value(one) for one in value]
         if isinstance(value, dict):
@@ -83,9 +95,31 @@ def pattern(address: str) -> str:
 
     :param address: in whatever case; the pattern is meant to be used without regard to it
     """
+    if is_number(address):
+        before = rf"(?:{_PLUS}{_BETWEEN}|(?<!\w)(?:00{_BETWEEN})?)"
+        return rf"{before}{_abroad(address)}(?!\w)|(?<![\w+]){_within(address)}(?!\w)"
     local, _, domain = address.rpartition("@")
     begins = r"(?:(?<=%[0-9A-Fa-f][0-9A-Fa-f])|(?<![\w.+-]))"
     return rf"{begins}{_any_spelling(local)}(?:@|%40){_any_spelling(domain)}(?![\w-]|\.\w)"
+
+
+def number_pattern(number: str) -> str:
+    """The same for a telephone number, and for longer ones too."""
+    return f"{_abroad(number)}|{_within(number)}"
+
+
+def _abroad(number: str) -> str:
+    """With the code of the country; some write the zero that is dialled within it as well."""
+    own = national(number)
+    return f"{_digits(number[1 : -len(own)])}{_BETWEEN}(?:0{_BETWEEN})?{_digits(own)}"
+
+
+def _within(number: str) -> str:
+    return _digits(digits_within(number))
+
+
+def _digits(text: str) -> str:
+    return _BETWEEN.join(text)
 
 
 def _any_spelling(text: str) -> str:
@@ -110,6 +144,8 @@ def spellings(address: str, *, stored: bool = False) -> list[str]:
     :param address: in whatever case
     :param stored: as quoted-printable in a mail, and as PostgreSQL tells bytes, too
     """
+    if is_number(address):
+        return [one.lower() for one in spelled(address)]
     found = set(letter_cases(address))
     found |= {quote(one, safe=safe) for one in list(found) for safe in ("@", "")}
     for character, entities in _ENTITIES.items():
@@ -125,7 +161,9 @@ def _escaped(text: str, mark: str) -> str:
 
 
 def letter_cases(address: str) -> set[str]:
-    """An address as people write it in upper and lower case."""
+    """An address as people write it in upper and lower case; a telephone number, in its usual spellings."""
+    if is_number(address):
+        return set(spelled(address))
     local, _, domain = address.lower().rpartition("@")
     return {f"{one}@{domain}" for one in (local, local.upper(), local.capitalize(), local.title())} | {address.upper()}
 

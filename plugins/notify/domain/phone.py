@@ -96,6 +96,35 @@ def parse_number(text: str, region: str | None = None) -> Number:
     return Number(found)
 
 
+def national(e164: str) -> str:
+    """The digits of a checked number without those of its country, nor what stands for them within it."""
+    import phonenumbers
+
+    return phonenumbers.national_significant_number(phonenumbers.parse(e164))
+
+
+def spelled(e164: str) -> list[str]:
+    """The usual spellings of a checked number, with and without the code of its country, the longest first."""
+    import phonenumbers
+    from phonenumbers import PhoneNumberFormat
+
+    number = phonenumbers.parse(e164)
+    international = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
+    within = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    written = [international, within, e164, e164.replace("+", "00"), international.replace("+", "00"), e164[1:]]
+    written += [international.replace(" ", "-"), within.replace(" ", "-"), "".join(filter(str.isdigit, within))]
+    return sorted(set(written), key=lambda one: (-len(one), one))
+
+
+def digits_within(e164: str) -> str:
+    """The digits of a checked number as they are dialled in its country."""
+    import phonenumbers
+
+    number = phonenumbers.parse(e164)
+    within = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+    return "".join(filter(str.isdigit, within))
+
+
 def parse_region(text: str | None) -> str | None:
     """Check a region.
 

@@ -1,4 +1,4 @@
-"""Looking people up: by login, name or address, and by group."""
+"""Looking people up: by login, name, address or telephone number, and by group."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.destination import digits_sought
 from notify.storage.models import memberships, people
 from notify.storage.walk import FIRST, beginning, walk
 
@@ -16,7 +17,7 @@ from notify.storage.walk import FIRST, beginning, walk
 class Wanted:
     """Whom to look for; what is None or empty does not matter.
 
-    :param text: a part of the login, the name or the address, in whatever case
+    :param text: a part of the login, the name or the address, in whatever case, or of the telephone number
     :param group: that they are in
     """
 
@@ -98,4 +99,7 @@ def _beginning(connection: Connection, query: sa.Select[Any], text: str) -> tupl
 
 def _contains(text: str) -> sa.ColumnElement[bool]:
     columns = (people.c.login, people.c.name, people.c.email)
-    return sa.or_(*(column.icontains(text, autoescape=True) for column in columns))
+    fits = [column.icontains(text, autoescape=True) for column in columns]
+    if digits := digits_sought(text):
+        fits.append(sa.func.regexp_replace(people.c.phone, "[^0-9]", "", "g").contains(digits))
+    return sa.or_(*fits)

@@ -15,9 +15,10 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.destination import Region, is_number, sought
 from notify.domain.erasure import ERASED, NOWHERE, Erased
 from notify.exceptions import ConfigurationError, TransitionError
-from notify.storage import attachments, suppressions, unsubscriptions
+from notify.storage import attachments, people, suppressions, unsubscriptions
 from notify.storage.models import metadata
 
 # --- Who it is -------------------------------------------------------------------------------------------------------
@@ -53,31 +54,27 @@ _OTHERS = sa.text("""
     select lower(email) as email, login from notify.people
     where lower(email) = any(cast(:addresses as text[])) and login <> all(cast(:logins as text[])) order by login
 """)
+_BY_LOGINS = sa.text("""
+    select login, lower(email) as email from notify.people where login = any(cast(:logins as text[]))
+    order by login for no key update
+""")
 _KNOWN_LOGIN = sa.text("""
     select exists (select from notify.notifications where login = :who)
         or exists (select from notify.recipients where login = :who)
 """)
 
 
-def find(connection: Connection, who: str) -> Erased:
+def find(connection: Connection, who: str, region: Region) -> Erased:
     """All names of a person.
 
     An address that is now somebody else's as well is none of theirs. One to which their mail was forwarded is.
 
-    :param who: an address, or a login; of an address, everybody who has it
+    :param who: an address, a telephone number, or a login; of an address or number, everybody who has it
+    :param region: the country of numbers without the code of one
     :raises ConfigurationError: an address of the login is another person's too, or nothing is known of the login
     """
-    if "@" in who:
-        logins = [row.login for row in connection.execute(_BY_ADDRESS, {"who": who})]
-        addresses = {who.lower()}
-    else:
-        rows = connection.execute(_BY_LOGIN, {"who": who}).all()
-        if not rows and not connection.scalar(_KNOWN_LOGIN, {"who": who}):
-            raise ConfigurationError(f"Nothing is known of {who!r}: it is neither an address nor a login.")
-        logins = [who]
-        addresses = {row.email for row in rows if row.email}
-    named = set(addresses)
-    addresses |= set(connection.scalars(_FORMER, {"logins": logins}))
+    logins, named = _meant(connection, who, region)
+    addresses = named | _numbers(connection, logins, region) | set(connection.scalars(_FORMER, {"logins": logins}))
     others = {
         row.email: row.login for row in connection.execute(_OTHERS, {"addresses": [*addresses], "logins": logins})
     }
@@ -88,9 +85,38 @@ def find(connection: Connection, who: str) -> Erased:
             "then everybody is erased who has it."
         )
     addresses -= others.keys()
+    addresses -= {one for one in addresses if is_number(one) and _of_others(connection, one, logins, region)}
     forwarded = {"logins": logins, "addresses": [*addresses], "nowhere": f"%@{NOWHERE}"}
     addresses |= set(connection.scalars(_FORWARDED, forwarded))
     return Erased(uuid4().hex[:12], tuple(logins), tuple(sorted(addresses)))
+
+
+def _meant(connection: Connection, who: str, region: Region) -> tuple[list[str], set[str]]:
+    """The logins of whoever is named so, and the addresses that are meant."""
+    if "@" in who:
+        return [row.login for row in connection.execute(_BY_ADDRESS, {"who": who})], {who.lower()}
+    rows = connection.execute(_BY_LOGIN, {"who": who}).all()
+    if rows or connection.scalar(_KNOWN_LOGIN, {"who": who}):
+        return [who], {row.email for row in rows if row.email}
+    number = sought(who, region)
+    if not is_number(number):
+        raise ConfigurationError(
+            f"Nothing is known of {who!r}: it is neither an address nor a telephone number nor a login."
+        )
+    logins = [person.login for person in people.find_by_phone(connection, number, region)]
+    rows = connection.execute(_BY_LOGINS, {"logins": logins}).all()
+    return [row.login for row in rows], {number, *(row.email for row in rows if row.email)}
+
+
+def _numbers(connection: Connection, logins: Sequence[str], region: Region) -> set[str]:
+    """The telephone numbers of people."""
+    found = (people.number_of(person, region) for person in people.find(connection, logins).values())
+    return {number for number in found if number}
+
+
+def _of_others(connection: Connection, number: str, logins: Sequence[str], region: Region) -> bool:
+    """Whether somebody else has a telephone number as well, as in an office."""
+    return any(person.login not in logins for person in people.find_by_phone(connection, number, region))
 
 
 def _names(erased: Erased) -> dict[str, Any]:

@@ -117,13 +117,15 @@ _DIRECT = sa.text("""
            m.origin_dag_id, m.origin_run_id
     from notify.messages m
     where m.created_at >= :since
-      and m.id in (select r.message_id from notify.recipients r where lower(r.address) = lower(:address))
+      and m.id in (
+          select r.message_id from notify.recipients r where lower(r.address) = any(cast(:addresses as text[])))
       and not exists (select from notify.notifications n where n.message_id = m.id)
     order by m.id desc limit :most
 """)
 
 
-def direct(connection: Connection, address: str, *, since: datetime, most: int) -> Sequence[Direct]:
-    """What was written to an address directly, newest first."""
-    rows = connection.execute(_DIRECT, {"address": address, "since": since, "most": most})
+def direct(connection: Connection, addresses: Iterable[str], *, since: datetime, most: int) -> Sequence[Direct]:
+    """What was written to somebody's addresses directly, newest first; a telephone number is one, too."""
+    lower = [address.lower() for address in addresses]
+    rows = connection.execute(_DIRECT, {"addresses": lower, "since": since, "most": most})
     return [Direct(**row) for row in rows.mappings()]

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection
 
-from notify.domain.erasure import Erased, letter_cases, pattern, spellings, traces
+from notify.domain.destination import is_number
+from notify.domain.erasure import Erased, letter_cases, number_pattern, pattern, spellings, traces
 from notify.storage.models import metadata
 
 # --- Columns ---------------------------------------------------------------------------------------------------------
@@ -38,10 +39,33 @@ def _texts() -> Iterator[tuple[sa.Table, list[sa.Column[Any]]]]:
             yield table, columns
 
 
-def _mentions(columns: Sequence[sa.ColumnElement[Any]], wanted: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Whether one of these may hold one of the texts, which are in lower case; cheap, and true for longer ones too."""
+def _mentions(
+    columns: Sequence[sa.ColumnElement[Any]],
+    addresses: Iterable[str],
+    logins: Iterable[str] = (),
+    *,
+    stored: bool = False,
+) -> sa.ColumnElement[bool]:
+    """Whether one of these may hold one of the addresses or logins; cheap, and true for longer ones too."""
     together = sa.func.lower(sa.func.concat_ws("\n", *(sa.cast(column, sa.Text) for column in columns)))
-    return sa.or_(*(sa.func.strpos(together, one) > 0 for one in wanted))
+    numbers, mailboxes = _apart(addresses)
+    wanted = [spelling for one in mailboxes for spelling in spellings(one, stored=stored)]
+    wanted += [one.lower() for one in logins]
+    found = [sa.func.strpos(together, one) > 0 for one in wanted]
+    return sa.or_(sa.false(), *found, *(together.op("~*")(number_pattern(one)) for one in numbers))
+
+
+def _apart(addresses: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Telephone numbers, which are found by patterns, for their digits may stand apart; and mailboxes."""
+    given = list(addresses)
+    return [one for one in given if is_number(one)], [one for one in given if not is_number(one)]
+
+
+def _wanted(erased: Erased, *, stored: bool = False) -> dict[str, list[str]]:
+    """The same for a statement: texts in lower case, and patterns."""
+    numbers, mailboxes = _apart(erased.addresses)
+    wanted = {spelling for one in mailboxes for spelling in spellings(one, stored=stored)}
+    return {"wanted": list(wanted), "patterns": [number_pattern(one) for one in numbers]}
 
 
 def clean_texts(connection: Connection, erased: Erased) -> int:
@@ -49,7 +73,7 @@ def clean_texts(connection: Connection, erased: Erased) -> int:
     return sum(
         connection.execute(
             sa.update(table)
-            .where(_mentions(columns, spellings(address)))
+            .where(_mentions(columns, [address]))
             .values({column: _cleaned(column, address, erased.address(address)) for column in columns})
         ).rowcount
         for table, columns in _texts()
@@ -60,16 +84,14 @@ def clean_texts(connection: Connection, erased: Erased) -> int:
 def _cleaned(column: sa.Column[Any], address: str, instead: str) -> sa.ColumnElement[Any]:
     if column.name in _KEYS:
         hashed = sa.func.encode(sa.func.sha256(sa.func.convert_to(column, "UTF8")), "hex")
-        return sa.case((_mentions([column], spellings(address)), sa.literal("erased:") + hashed), else_=column)
+        return sa.case((_mentions([column], [address]), sa.literal("erased:") + hashed), else_=column)
     return sa.func.regexp_replace(column, pattern(address), instead, "gi")
 
 
 def clean_values(connection: Connection, erased: Erased) -> int:
     """The same for JSON, where logins are replaced as well, and for lists; how many rows."""
-    wanted = [spelling for one in erased.addresses for spelling in spellings(one)]
-    wanted += [one.lower() for one in erased.logins]
     return sum(
-        _clean_column(connection, erased, column, wanted)
+        _clean_column(connection, erased, column)
         for table in metadata.sorted_tables
         for column in table.columns
         if isinstance(column.type, JSONB) or _is_list_of_texts(column)
@@ -80,9 +102,10 @@ def _is_list_of_texts(column: sa.Column[Any]) -> bool:
     return isinstance(column.type, ARRAY) and isinstance(column.type.item_type, sa.Text)
 
 
-def _clean_column(connection: Connection, erased: Erased, column: sa.Column[Any], wanted: Sequence[str]) -> int:
+def _clean_column(connection: Connection, erased: Erased, column: sa.Column[Any]) -> int:
     key = list(column.table.primary_key.columns)
-    rows = connection.execute(sa.select(column, *key).where(_mentions([column], wanted))).all()
+    wanted = _mentions([column], erased.addresses, erased.logins)
+    rows = connection.execute(sa.select(column, *key).where(wanted)).all()
     changed = 0
     for row in rows:
         cleaned = erased.clean_value(row[0])
@@ -100,11 +123,13 @@ _CASE_IDS = sa.text("""
         select id from notify.cases union select case_id from notify.events union select case_id from notify.messages
     ) found
     where exists (select from unnest(cast(:wanted as text[])) w (one) where strpos(lower(id), w.one) > 0)
+       or id ~* any(cast(:patterns as text[]))
     order by id
 """)
 _GROUP_NAMES = sa.text("""
     select name from notify.groups
     where exists (select from unnest(cast(:wanted as text[])) w (one) where strpos(lower(name), w.one) > 0)
+       or name ~* any(cast(:patterns as text[]))
     order by name
 """)
 
@@ -133,10 +158,10 @@ _RENAME_GROUPS = sa.text("""
 
 def rename(connection: Connection, erased: Erased) -> int:
     """Replace the addresses in ids of cases and names of groups, wherever these stand; how many names."""
-    wanted = [spelling for one in erased.addresses for spelling in spellings(one)]
+    wanted = _wanted(erased)
     count = 0
     for query, statement in ((_CASE_IDS, _RENAME_CASES), (_GROUP_NAMES, _RENAME_GROUPS)):
-        names = _new_names(erased, connection.scalars(query, {"wanted": wanted}))
+        names = _new_names(erased, connection.scalars(query, wanted))
         if names:
             connection.execute(statement, {"was": list(names), "instead": list(names.values())})
         count += len(names)
@@ -166,8 +191,9 @@ _BODIES = sa.text("""
     select c.id from notify.contents c
     cross join lateral (
         select replace(replace(encode(c.body, 'escape'), E'=\\r\\n', ''), E'\\r\\n', '') as line) b
-    where exists (select from unnest(cast(:plain as text[])) p (one) where strpos(lower(b.line), p.one) > 0)
+    where exists (select from unnest(cast(:wanted as text[])) p (one) where strpos(lower(b.line), p.one) > 0)
        or exists (select from unnest(cast(:encoded as text[])) p (one) where strpos(b.line, p.one) > 0)
+       or b.line ~* any(cast(:patterns as text[]))
 """)
 _WRITTEN = sa.text("""
     select distinct address from notify.recipients where lower(address) = any(cast(:addresses as text[]))
@@ -185,7 +211,8 @@ _HEADED = sa.text("""
     where m.headers <> '' and (
         m.id = any(cast(:ids as bigint[])) or exists (
             select from unnest(cast(:wanted as text[])) a (one)
-            where strpos(lower(concat_ws(' ', m.subject, m.reply_to, encode(m.headers, 'escape'))), a.one) > 0))
+            where strpos(lower(concat_ws(' ', m.subject, m.reply_to, encode(m.headers, 'escape'))), a.one) > 0)
+        or concat_ws(' ', m.subject, m.reply_to, encode(m.headers, 'escape')) ~* any(cast(:patterns as text[])))
     order by m.id
 """)
 _HEADERS = sa.text("select headers, status from notify.messages where id = :id for no key update")
@@ -225,10 +252,10 @@ def in_bodies(connection: Connection, erased: Erased, written: Iterable[str] = (
 
     :param written: the addresses as they were written; base64 knows no upper and lower case
     """
-    plain = {spelling for one in erased.addresses for spelling in spellings(one, stored=True)}
+    plain = _wanted(erased, stored=True)
     cases = {one for address in erased.addresses for one in letter_cases(address)}
     encoded = {trace for one in {*written, *cases} for trace in traces(one)}
-    return list(connection.scalars(_BODIES, {"plain": list(plain), "encoded": list(encoded)}))
+    return list(connection.scalars(_BODIES, plain | {"encoded": list(encoded)}))
 
 
 def text(connection: Connection, content_id: int) -> Text | None:
@@ -244,8 +271,7 @@ def set_text(connection: Connection, content_id: int, body: bytes) -> None:
 
 def in_headers(connection: Connection, erased: Erased, shared: Sequence[int]) -> list[int]:
     """Messages whose headers name the person: those shared with others, and any that mention an address."""
-    wanted = {spelling for one in erased.addresses for spelling in spellings(one, stored=True)}
-    return list(connection.scalars(_HEADED, {"wanted": list(wanted), "ids": shared}))
+    return list(connection.scalars(_HEADED, _wanted(erased, stored=True) | {"ids": shared}))
 
 
 def headed(connection: Connection, number: int) -> Headed:
@@ -273,7 +299,7 @@ def left(connection: Connection, erased: Erased) -> dict[str, int]:
         values = {column.name: value for column in table.columns if (value := _as_text(column)) is not None}
         for address in erased.addresses if values else ():
             matches = [sa.func.count().filter(one.op("~*")(pattern(address))) for one in values.values()]
-            wanted = _mentions(list(values.values()), spellings(address, stored=True))
+            wanted = _mentions(list(values.values()), [address], stored=True)
             counts = connection.execute(sa.select(*matches).where(wanted)).one()
             for name, count in zip(values, counts, strict=True):
                 if count:

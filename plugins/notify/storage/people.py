@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,14 +12,21 @@ from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection
 
+from notify.domain.destination import Region, number_in
 from notify.domain.faults import faults_of
 from notify.domain.person import Person
-from notify.exceptions import ConfigurationError, UnusableRecord
+from notify.exceptions import ConfigurationError, InvalidNumber, UnusableRecord
 from notify.storage import preferences
 from notify.storage.models import deferred, groups, memberships, people
 
 #: "people" in ASCII: the advisory lock that lets one list of people in at a time.
 IMPORT_LOCK = 0x70656F706C65
+
+#: Digits at the end that all spellings of a telephone number have in common.
+_TAIL = 6
+
+#: Digits have other signs in other alphabets.
+_BEYOND_ASCII = r"[^\x01-\x7f]"
 
 #: What a person's own row tells beside the login.
 _FIELDS = ("name", "email", "phone", "language", "timezone", "active", "supervisor")
@@ -86,6 +94,26 @@ def find_by_email(connection: Connection, mailboxes: Iterable[str], *, inactive:
         query = query.where(people.c.active)
     query = query.order_by(people.c.active, people.c.login.desc())  # of one address, the last one counts
     return {row.email.lower(): _person(row) for row in connection.execute(query)}
+
+
+def find_by_phone(connection: Connection, number: str, region: Region) -> list[Person]:
+    """People who have a telephone number, in whatever spelling it is stored; those who are active first.
+
+    :param number: in E.164
+    :param region: the country of numbers that are stored without the code of one
+    """
+    stored = sa.func.regexp_replace(people.c.phone, "[^0-9]", "", "g")
+    may_be = sa.or_(stored.endswith(number[-_TAIL:]), people.c.phone.op("~")(_BEYOND_ASCII))
+    query = sa.select(people).where(may_be).order_by(people.c.active.desc(), people.c.login)
+    found = (_person(row) for row in connection.execute(query))
+    return [person for person in found if number_of(person, region) == number]
+
+
+def number_of(person: Person, region: Region) -> str | None:
+    """A person's telephone number in E.164; None where they have none that an SMS could go to."""
+    with suppress(InvalidNumber):
+        return number_in(person.phone, region) if person.phone else None
+    return None
 
 
 def members(connection: Connection, names: Iterable[str]) -> dict[str, list[Person]]:

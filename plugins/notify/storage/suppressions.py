@@ -1,4 +1,4 @@
-"""The suppression list: addresses that get nothing, for a while or for good."""
+"""The suppression list: addresses that get nothing, for a while or for good; telephone numbers among them, in E.164."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def add(
 ) -> bool:
     """Put an address on the list. One that stands there for at least as long stays there as it is.
 
-    :param address: a mailbox, in whatever case
+    :param address: a mailbox, in whatever case, or a number in E.164
     :param reason: why, for people who ask
     :param expires_after: from now; None is for good
     :returns: whether the list differs now

@@ -1,5 +1,7 @@
 """What the readers at an address want no more of: bulk mail, or, of those who are no people of ours, a kind of event.
 
+An address is a mailbox, or, of SMS, a telephone number in E.164.
+
 Unlike the suppression list it stops nothing else, and nothing but the reader's word puts an address here. It is asked
 where messages come in; what is queued already is kept back when somebody unsubscribes, see :func:`withhold`.
 """

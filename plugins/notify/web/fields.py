@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator, BeforeValidator
 from starlette.datastructures import FormData
 
-from notify.domain.address import parse_address
+from notify import settings
+from notify.domain.destination import parse_destination, sought
 from notify.storage.deadlines import Due
 from notify.web.problems import UnusableQuery
 
@@ -43,15 +44,20 @@ OPTIONAL = BeforeValidator(_said)
 Form = Annotated[FormData, Depends(_given)]
 
 
-def mailbox_of(text: str) -> str:
-    """A mailbox, in lower case.
+def destination_of(text: str) -> str:
+    """A mailbox in lower case, or a telephone number in E.164.
 
-    :raises UnusableQuery: it is none
+    :raises UnusableQuery: it is neither
     """
     try:
-        return parse_address(text).mailbox.lower()
+        return parse_destination(text, settings.phone_region).lower()
     except ValueError as error:
         raise UnusableQuery(f"address: {error}") from None
+
+
+def sought_address(text: str) -> str:
+    """An address that is looked for, or a part of one; a telephone number in whatever spelling."""
+    return sought(text, settings.phone_region)
 
 
 def written(place: Due) -> str:

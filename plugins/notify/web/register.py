@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from notify.domain.status import RESENDABLE, Status
 from notify.storage import outbox, register
 from notify.storage.search import Search
-from notify.web.fields import OPTIONAL
+from notify.web.fields import OPTIONAL, sought_address
 from notify.web.mail import Mail
 from notify.web.problems import UnusableQuery
 
@@ -36,7 +36,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
     sender: Annotated[str, Query(description="Of this sender")] = "",
     site: Annotated[str, Query(description="Handed over for this site")] = "",
     kind: Annotated[str, Query(description="Of this kind: `send_message`, `digest`, or that of an event")] = "",
-    address: Annotated[str, Query(description="To this address, in whatever case")] = "",
+    address: Annotated[str, Query(description="To this address, in whatever case, or this telephone number")] = "",
     case: Annotated[str, Query(description="About this case")] = "",
     dag_id: Annotated[str, Query(description="With `run_id`: handed over by that run, or sent by it")] = "",
     run_id: Annotated[str, Query(description="With `dag_id`")] = "",
@@ -52,7 +52,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
         sender=text_of("sender", sender),
         site=text_of("site", site),
         kind=text_of("kind", kind),
-        address=text_of("address", address),
+        address=text_of("address", sought_address(address)),
         case_id=text_of("case", case),
         dag_id=text_of("dag_id", dag_id),
         run_id=text_of("run_id", run_id),

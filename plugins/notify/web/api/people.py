@@ -140,6 +140,8 @@ class Kept(Answer):
     next_due="2026-11-30T17:00:00Z",
     suppressed=None,
     unsubscribed=[],
+    phone_suppressed=None,
+    phone_unsubscribed=[],
 )
 class Person(Answer):
     """All that is known of a person, their preferences aside.
@@ -153,6 +155,8 @@ class Person(Answer):
     :param next_due: when the first of these is due
     :param suppressed: why the address gets nothing, if it does
     :param unsubscribed: what its reader wants no more of, beside preferences: `bulk-mail`
+    :param phone_suppressed: why the telephone number gets nothing, if it does
+    :param phone_unsubscribed: what its reader wants no more of
     """
 
     login: str
@@ -170,6 +174,8 @@ class Person(Answer):
     next_due: datetime | None
     suppressed: Kept | None
     unsubscribed: list[str]
+    phone_suppressed: Kept | None
+    phone_unsubscribed: list[str]
 
 
 # --- Looking at them -------------------------------------------------------------------------------------------------
@@ -178,7 +184,7 @@ class Person(Answer):
 @router.get("", response_model=People, summary="Look for people", dependencies=[reads(Right.READ_PEOPLE)])
 def list_people(  # noqa: PLR0917 - one for each filter
     request: Request,
-    text: Annotated[str, Query(description="A part of the login, the name or the address, in whatever case")] = "",
+    text: Annotated[str, Query(description="A part of the login, the name, the address or the telephone number")] = "",
     group: Annotated[str, Query(description="That they are in")] = "",
     active: Annotated[bool | None, Query(description="Only those who are, or only those who have left")] = None,
     after: paging.After = "",
@@ -281,12 +287,13 @@ def delete_preference(login: _Login, kind: _Kind, change: Annotated[Change, chan
     responses=problems(404),
 )
 def get_person(login: _Login) -> Person:
-    """A person's record and groups, how much is put aside for them, and what their address does not get."""
+    """A person's record and groups, how much is put aside, and what their address and telephone number do not get."""
     with reading() as connection:
         record = _record(connection, login)
         email = record.person.email
-        kept = _kept(connection, email)
-        scopes = sorted(unsubscriptions.of(connection, email)) if email else []
+        number = people.number_of(record.person, settings.phone_region)
+        kept, scopes = _kept(connection, email), _scopes(connection, email)
+        phone_kept, phone_scopes = _kept(connection, number), _scopes(connection, number)
     return Person.model_validate(
         {
             **record.person.model_dump(exclude={"preferences"}),
@@ -296,9 +303,15 @@ def get_person(login: _Login) -> Person:
             "next_due": record.next_due,
             "suppressed": kept,
             "unsubscribed": scopes,
+            "phone_suppressed": phone_kept,
+            "phone_unsubscribed": phone_scopes,
         }
     )
 
 
-def _kept(connection: Connection, email: str | None) -> Suppression | None:
-    return suppressions.find(connection, [email]).get(email.lower()) if email else None
+def _kept(connection: Connection, address: str | None) -> Suppression | None:
+    return suppressions.find(connection, [address]).get(address.lower()) if address else None
+
+
+def _scopes(connection: Connection, address: str | None) -> list[str]:
+    return sorted(unsubscriptions.of(connection, address)) if address else []

@@ -18,7 +18,7 @@ from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import OF_BODY, problems, routes, takes
 from notify.web.api.request import Change, changes, reads
-from notify.web.fields import mailbox_of
+from notify.web.fields import destination_of, sought_address
 from notify.web.outbox import reading
 from notify.web.problems import NotFound
 from notify.web.register import text_of
@@ -29,7 +29,9 @@ router = routes("/suppressions", "suppressions")
 #: As a request may look that puts an address on the list.
 EXAMPLE = {"reason": "asked by phone to be left alone", "days": 30}
 
-_Address = Annotated[str, Path(description="A mailbox, such as `anna@example.com`, in whatever case")]
+_Address = Annotated[
+    str, Path(description="A mailbox, such as `anna@example.com`, or a telephone number, such as `+421903622237`")
+]
 
 
 @shown(
@@ -43,7 +45,7 @@ _Address = Annotated[str, Path(description="A mailbox, such as `anna@example.com
 class Suppression(Answer):
     """An address on the list.
 
-    :param address: in lower case; its hash, where the person was erased
+    :param address: a mailbox in lower case, or a telephone number; its hash, where the person was erased
     :param reason: why, for people who ask
     :param source: what put it there: person or bounce
     :param expires_at: until then; null is for good
@@ -106,7 +108,7 @@ def list_suppressions(
     limit: paging.Limit = paging.USUAL,
 ) -> dict[str, object]:
     """The addresses on the list, those that count no more among them."""
-    wanted, place = text_of("address", address) or "", text_of("after", after)
+    wanted, place = sought_address(text_of("address", address) or ""), text_of("after", after)
     with reading() as connection:
         found = suppressions.search(connection, wanted, source=source, after=place, limit=limit)
     following = None if found.next_after is None else paging.link(request, after=found.next_after)
@@ -140,11 +142,11 @@ def put_suppression(address: _Address, change: Annotated[Change, changes(Right.C
 )
 def delete_suppression(address: _Address, change: Annotated[Change, changes(Right.CHANGE_PEOPLE)]) -> Response:
     """Take it off the list; its bounces so far count no more. What was suppressed meanwhile stays so."""
-    mailbox = mailbox_of(address)
+    wanted = destination_of(address)
 
     def work(connection: Connection) -> None:
-        if not suppressions.lift(connection, mailbox):
-            raise NotFound(f"{mailbox} is not on the list.")
-        audit.record(change.user, "lift_suppression", addresses=[mailbox])
+        if not suppressions.lift(connection, wanted):
+            raise NotFound(f"{wanted} is not on the list.")
+        audit.record(change.user, "lift_suppression", addresses=[wanted])
 
     return change.once(work)

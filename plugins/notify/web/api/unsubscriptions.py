@@ -19,7 +19,7 @@ from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import problems, routes
 from notify.web.api.request import DOOR, Change, changes, reads
-from notify.web.fields import mailbox_of
+from notify.web.fields import destination_of, sought_address
 from notify.web.outbox import reading
 from notify.web.problems import NotFound
 from notify.web.register import text_of
@@ -27,7 +27,9 @@ from notify.web.rights import Right
 
 router = routes("/unsubscriptions", "unsubscriptions")
 
-_Address = Annotated[str, Path(description="A mailbox, such as `anna@example.com`, in whatever case")]
+_Address = Annotated[
+    str, Path(description="A mailbox, such as `anna@example.com`, or a telephone number, such as `+421903622237`")
+]
 _Scope = Annotated[str, Path(description=f"`{BULK}`, or a kind of event that may be refused")]
 
 
@@ -48,7 +50,7 @@ class Unsubscription(Answer):
 class Unsubscribed(Answer):
     """An address, and all that its readers want no more of.
 
-    :param address: in lower case; its hash, where the person was erased
+    :param address: a mailbox in lower case, or a telephone number; its hash, where the person was erased
     """
 
     address: str
@@ -94,9 +96,11 @@ def list_unsubscriptions(
     limit: paging.Limit = paging.USUAL,
 ) -> dict[str, object]:
     """Addresses, each with all that its readers want no more of. What people say of events, their preferences tell."""
-    mailbox, wanted, place = text_of("address", address), text_of("scope", scope), text_of("after", after)
+    whose, wanted, place = text_of("address", address), text_of("scope", scope), text_of("after", after)
     with reading() as connection:
-        found = unsubscriptions.search(connection, mailbox, scope=wanted, after=place, limit=limit)
+        found = unsubscriptions.search(
+            connection, whose and sought_address(whose), scope=wanted, after=place, limit=limit
+        )
     following = None if found.next_after is None else paging.link(request, after=found.next_after)
     return {"addresses": found.found, "next": following, "searched_to": found.searched_to}
 
@@ -112,7 +116,7 @@ def put_unsubscription(
 ) -> Response:
     """On its reader's word, as the link in a mail does it: of bulk mail also nothing that is queued goes there.
 
-    What people want of events, their preferences say; so a kind of event goes with addresses of others only.
+    What people want of events, their preferences say; so a kind of event goes with mailboxes of others only.
     """
     kinds = settings.kinds()
 
@@ -134,11 +138,11 @@ def delete_unsubscription(
     address: _Address, scope: _Scope, change: Annotated[Change, changes(Right.CHANGE_PEOPLE)]
 ) -> Response:
     """Take back, on its reader's word, what it was unsubscribed from. What was suppressed meanwhile stays so."""
-    mailbox, wanted = mailbox_of(address), text_of("scope", scope) or ""
+    whose, wanted = destination_of(address), text_of("scope", scope) or ""
 
     def work(connection: Connection) -> None:
-        if not unsubscriptions.remove(connection, mailbox, wanted):
-            raise NotFound(f"{mailbox} has not unsubscribed from {wanted!r}.")
-        audit.record(change.user, "resubscribe", address=mailbox, scope=wanted)
+        if not unsubscriptions.remove(connection, whose, wanted):
+            raise NotFound(f"{whose} has not unsubscribed from {wanted!r}.")
+        audit.record(change.user, "resubscribe", address=whose, scope=wanted)
 
     return change.once(work)

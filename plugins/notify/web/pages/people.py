@@ -14,11 +14,14 @@ from sqlalchemy.engine import Connection
 from starlette.datastructures import FormData
 
 from notify import explaining, settings
+from notify.domain.destination import is_number
 from notify.domain.kind import BUILT_IN, Kind
+from notify.domain.person import Person
 from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, applying, in_words
 from notify.exceptions import ConfigurationError, Fault, InvalidPreference, TransitionError
 from notify.preferences import clear_preference, set_preference_fields
 from notify.storage import directory, people, preferences, suppressions, unsubscriptions
+from notify.storage.suppressions import Suppression
 from notify.web import audit, forgery
 from notify.web.fields import Form
 from notify.web.outbox import changing, reading
@@ -83,9 +86,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         record = people.read(connection, text_of("login", login) or "")
         if record is None:
             raise NotFound(f"There is no person {login!r}.")
-        email = record.person.email
-        suppression = suppressions.find(connection, [email]).get(email.lower()) if email else None
-        scopes = sorted(unsubscriptions.of(connection, email)) if email else []
+        reached = list(_reached(connection, record.person))
         story = explaining.of_person(connection, login, most=TOLD)
     said = record.person.preferences or {}
     return page(
@@ -96,8 +97,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         record=record,
         person=record.person,
         zone=_zone(),
-        suppression=suppression,
-        scopes=scopes,
+        reached=reached,
         story=story,
         rows=list(_rows(kinds, said)),
         weekdays=WEEKDAYS,
@@ -105,6 +105,37 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         note=note,
         saved="saved" in request.query_params,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An address at which a person is reached, or a telephone number.
+
+    :param suppression: why nothing goes there
+    :param scopes: what its reader wants no more of, beside preferences
+    """
+
+    address: str
+    suppression: Suppression | None
+    scopes: tuple[str, ...]
+
+    @property
+    def number(self) -> bool:
+        """Whether it is a telephone number."""
+        return is_number(self.address)
+
+
+def _reached(connection: Connection, person: Person) -> Iterator[Reached]:
+    for address in filter(None, (person.email, people.number_of(person, _region))):
+        found = suppressions.find(connection, [address]).get(address.lower())
+        yield Reached(address, found, tuple(sorted(unsubscriptions.of(connection, address))))
+
+
+def _region() -> str:
+    try:
+        return settings.phone_region()
+    except ConfigurationError:
+        return ""
 
 
 def _kinds() -> tuple[Mapping[str, Kind], str]:

@@ -9,12 +9,13 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from notify.domain.address import parse_address
+from notify import settings
+from notify.domain.destination import parse_destination
 from notify.storage import suppressions, unsubscriptions
 from notify.storage.suppressions import Source
 from notify.suppressing import suppress
 from notify.web import audit, forgery
-from notify.web.fields import OPTIONAL, mailbox_of
+from notify.web.fields import OPTIONAL, destination_of, sought_address
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page, place_of
 from notify.web.problems import NotFound, UnusableQuery
@@ -39,7 +40,7 @@ def listing(  # noqa: PLR0917 - one for each filter
     withheld: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> Response:
     """The list by address, or those that were put there last."""
-    wanted = text_of("address", address.strip()) or ""
+    wanted = sought_address(text_of("address", address.strip()) or "")
     with reading() as connection:
         if newest:
             found = suppressions.Page(tuple(suppressions.newest(connection, PAGE, source=source)), None)
@@ -70,7 +71,7 @@ def listing(  # noqa: PLR0917 - one for each filter
 
 def _is_address(text: str) -> bool:
     try:
-        return parse_address(text).mailbox.lower() == text.lower()
+        return parse_destination(text, settings.phone_region).lower() == text.lower()
     except ValueError:
         return False
 
@@ -107,7 +108,7 @@ def lift(  # noqa: PLR0917 - one for each field
 ) -> Response:
     """Take addresses off the list: all of them, or, where one is not on it, none."""
     forgery.require_token(request, user, csrf_token)
-    named = sorted({mailbox_of(one) for one in address or ()})
+    named = sorted({destination_of(one) for one in address or ()})
     if not 0 < len(named) <= MOST_AT_ONCE:
         raise UnusableQuery(f"Choose addresses, from 1 to {MOST_AT_ONCE}; these are {len(named)}.")
     if not confirmed:
@@ -130,12 +131,12 @@ def resubscribe(
 ) -> Response:
     """Take back, on its reader's word, what an address has unsubscribed from."""
     forgery.require_token(request, user, csrf_token)
-    mailbox = mailbox_of(address)
+    whose = destination_of(address)
     with changing(user, "page") as connection:
-        if not unsubscriptions.remove(connection, mailbox, text_of("scope", scope) or ""):
-            raise NotFound(f"{mailbox} has not unsubscribed from {scope!r}.")
-        audit.record(user, "resubscribe", address=mailbox, scope=scope)
-    return _back(request, [mailbox], "", {})
+        if not unsubscriptions.remove(connection, whose, text_of("scope", scope) or ""):
+            raise NotFound(f"{whose} has not unsubscribed from {scope!r}.")
+        audit.record(user, "resubscribe", address=whose, scope=scope)
+    return _back(request, [whose], "", {})
 
 
 def _ask(request: Request, user: BaseUser, named: list[str]) -> Response:
