@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from sqlalchemy.engine import Engine
 
-from notify.channels.base import Receipts
+from notify.channels.base import Channel, Receipts
+from notify.domain.credit import Credit
 from notify.domain.receipt import Receipt
 from notify.exceptions import SenderFault
 from notify.progress import Progress
-from notify.storage import pushes, schema, sms_parts
+from notify.storage import accounts, pushes, schema, sms_parts
 from notify.storage.engine import transaction
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class ReceivingResult:
     :param delivered: messages that have arrived
     :param undelivered: messages that never will
     :param settled: of these, messages of which nobody had known whether they were sent
+    :param credit: what is left on the sender's account, as its gateway says it; None where that was not told
     :param stopped: why the run ended
     :param seconds: how long it took
     """
@@ -59,6 +61,7 @@ class ReceivingResult:
     delivered: int = 0
     undelivered: int = 0
     settled: int = 0
+    credit: str | None = None
     stopped: str = ""
     seconds: float = 0.0
 
@@ -68,7 +71,8 @@ class ReceivingResult:
         parts = [f"{self.receipts} receipts, {self.new} new"]
         names = ("foreign", "pushed", "asked", "delivered", "undelivered", "settled")
         parts += [f"{count} {name}" for name in names if (count := getattr(self, name))]
-        return f"{self.sender}: {', '.join(parts)}; {self.stopped}; {self.seconds:.1f} s"
+        left = f"; {self.credit} left" if self.credit else ""
+        return f"{self.sender}: {', '.join(parts)}{left}; {self.stopped}; {self.seconds:.1f} s"
 
 
 @dataclass(slots=True)
@@ -97,6 +101,23 @@ class Receiving:
         :raises SenderFault: the gateway gives no receipts; what came before stands
         """
         return _Run(self).run()
+
+
+def ask_credit(engine: Engine, sender: str, channel: Channel) -> Credit | None:
+    """Ask a gateway what is left on the sender's account, and keep it.
+
+    Where it does not say, what it said before stands, with the time of that; it is no reason for a run to fail.
+    """
+    try:
+        found = channel.credit()
+    except SenderFault as fault:
+        log.warning("%s: what is left on the account is not known. %s", sender, fault)
+        return None
+    with transaction(engine, actor=ACTOR) as connection:
+        accounts.keep(connection, sender, found)
+    if found is not None and found.low:
+        log.warning("%s: %s left on the account. Top it up; without money its messages wait.", sender, found.words)
+    return found
 
 
 class _Run:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from notify.domain.credit import Credit
 from notify.domain.outcome import Outcome
 from notify.domain.parcel import Parcel
 from notify.domain.receipt import Receipt
@@ -114,6 +115,13 @@ class Channel(ABC):
 
     def receipts(self) -> Receipts | None:
         """Where receipts are to be had, None where there are none."""
+        return None
+
+    def credit(self) -> Credit | None:
+        """What is left on the account, None where the gateway does not tell. DeliveryReports asks, and no page does.
+
+        :raises notify.exceptions.SenderFault: there is no answer that can be understood
+        """
         return None
 
     @abstractmethod

@@ -15,10 +15,12 @@ from airflow.sdk import Connection
 from notify.channels.base import Channel, Session
 from notify.channels.eurosms_client import Answer, EuroSmsClient, Silence, code_and_words, listed
 from notify.channels.eurosms_codes import ENQUEUED, Meaning, meaning_of
+from notify.channels.eurosms_credit import ask
 from notify.channels.eurosms_receipts import EuroSmsReceipts
 from notify.channels.eurosms_settings import EuroSmsSettings
 from notify.channels.replies import words
 from notify.domain import sms
+from notify.domain.credit import Credit
 from notify.domain.outcome import Outcome, RecipientOutcome, Verdict
 from notify.domain.parcel import Addressee, Parcel
 from notify.domain.receipt import own_key
@@ -58,6 +60,10 @@ class EuroSmsChannel(Channel):
     def receipts(self) -> EuroSmsReceipts:
         """What EuroSMS tells of messages after it took them."""
         return EuroSmsReceipts(self._settings)
+
+    def credit(self) -> Credit:
+        """What is left on the account."""
+        return ask(self._settings)
 
     def open(self) -> EuroSmsSession:
         """Make a client. It connects with its first message; a refused login is an answer to that."""

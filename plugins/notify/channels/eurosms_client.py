@@ -75,6 +75,19 @@ class EuroSmsClient:
             raise self._fault(_not_understood(status, body))
         return answer
 
+    def read(self, path: str) -> str:
+        """Ask what is answered in words.
+
+        :raises SenderFault: there is no answer
+        """
+        said = self._request("GET", path, None)
+        if isinstance(said, Silence):
+            raise self._fault(said.words)
+        status, body = said
+        if status >= 400:
+            raise self._fault(_not_understood(status, body))
+        return words(body)
+
     def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes] | Silence:
         try:
             status, said = self._exchange(method, path, body)

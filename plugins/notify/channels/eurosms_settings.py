@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow.sdk import Connection
@@ -45,6 +46,7 @@ class EuroSmsSettings:
     :param timeout: for an answer, in seconds
     :param zone: of the times in receipts, which do not say
     :param batch: messages in one request; as many may be in doubt where it is not answered
+    :param credit_warning: what to warn below of what is left on the account; None: where nothing is left
     """
 
     conn_id: str
@@ -60,6 +62,7 @@ class EuroSmsSettings:
     max_connections: int
     batch: int
     zone: ZoneInfo
+    credit_warning: Decimal | None
 
     @classmethod
     def of(cls, conn_id: str, connection: Connection) -> EuroSmsSettings:
@@ -82,6 +85,7 @@ class EuroSmsSettings:
             max_connections=extras.number("max_connections", 2, 1, _MOST_SESSIONS),
             zone=_zone(extras),
             batch=extras.number("batch", 100, 1, MOST_MESSAGES),
+            credit_warning=extras.amount("credit_warning"),
         )
 
     def sign(self, *values: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from airflow.sdk import Connection
@@ -11,6 +13,7 @@ from airflow.sdk import Connection
 from notify.domain.address import CONTROL, Address, parse_address
 from notify.exceptions import SenderFault
 
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0", "none", "null"})
 
@@ -75,6 +78,16 @@ class Extras:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
             raise self.fault(name, f"is no whole number from {lowest} to {highest}")
         return int(text)
+
+    def amount(self, name: str, highest: int = 1_000_000) -> Decimal | None:
+        """Read an amount of money, None where it is missing or blank."""
+        value = self.values.get(name)
+        if value is None or value == "":
+            return None
+        text = "" if isinstance(value, bool) else str(value).strip()
+        if not _AMOUNT.fullmatch(text) or Decimal(text) > highest:
+            raise self.fault(name, f"is no amount from 0 to {highest}, such as 20 or 12.50")
+        return Decimal(text)
 
     def choice(self, name: str, options: tuple[str, ...]) -> str:
         """Read one of several words, the first where it is missing or blank."""

@@ -30,6 +30,7 @@ TRIAL = "notify.W011"
 METADATA = "notify.W012"
 MAILBOX = "notify.W013"
 SITES = "notify.W014"
+CREDIT = "notify.W015"
 NOT_MADE = "notify.W099"
 
 

@@ -10,7 +10,7 @@ from notify.checks import ids
 from notify.checks.check import Check, Found, Need, Place
 from notify.checks.surroundings import Surroundings
 from notify.exceptions import ConfigurationError, SchemaError
-from notify.storage import faults, identity, schema, waiting
+from notify.storage import accounts, faults, identity, schema, waiting
 from notify.witness import Witness
 
 _CONNECTIONS = Place("connections", "Connections")
@@ -62,6 +62,16 @@ def _unserved(around: Surroundings) -> Iterator[Found]:
         yield Found(f"{count:,} messages wait for the sender {sender}, which no run serves.")
 
 
+def _short_of_money(around: Surroundings) -> Iterator[Found]:
+    with around.outbox() as connection:
+        found = accounts.of(connection, around.served)
+    for one in found:
+        if one.credit.low:
+            below = f", less than {one.credit.warning:f}" if one.credit.warning is not None else ""
+            asked = f"{one.at:%Y-%m-%d %H:%M} UTC"
+            yield Found(f"{one.credit.words} are left on the account of {one.sender}{below}; asked at {asked}.")
+
+
 CHECKS = (
     Check(
         id=ids.NO_DATABASE,
@@ -106,5 +116,14 @@ CHECKS = (
         look=_unserved,
         needs=frozenset({Need.OUTBOX}),
         place=_VARIABLES,
+    ),
+    Check(
+        id=ids.CREDIT,
+        title="There is money on the account of each sender",
+        meaning="An SMS gateway sends nothing without money; the sender's messages wait until there is some.",
+        remedy="Top up the account at the gateway. What to warn below is the extra credit_warning of the connection.",
+        look=_short_of_money,
+        needs=frozenset({Need.OUTBOX}),
+        place=_OVERVIEW,
     ),
 )

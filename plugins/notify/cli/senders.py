@@ -15,6 +15,7 @@ from notify import settings
 from notify.cli.database import connect
 from notify.domain.limit import UNLIMITED, bulk_limit
 from notify.storage import identity, schema, senders
+from notify.storage.accounts import Account
 from notify.storage.senders import LastRun, Standing
 from notify.witness import Witness
 
@@ -42,7 +43,7 @@ def _senders(options: argparse.Namespace) -> None:
         outlooks = _outlooks(connection, found, served)
     if options.json:
         told = [_document(one, outlooks[one.sender], served) for one in found]
-        print(json.dumps({"refused": refused, "senders": told}, default=datetime.isoformat))
+        print(json.dumps({"refused": refused, "senders": told}, default=_plain))
         return
     if refused:
         print(f"Nothing is sent: this outbox may be a restored copy: {refused}; see python -m notify db status.")
@@ -71,7 +72,13 @@ def _document(one: Standing, outlook: Outlook, served: Collection[str]) -> dict[
     """A sender for programs, as the API has it."""
     told = {"served": one.sender in served, "summary": _summary(one, served)}
     empty = asdict(outlook.expected) if outlook.expected else None
-    return asdict(one) | told | {"empty": empty, "empty_reason": outlook.why or None}
+    account = one.account.document() if one.account else None
+    return asdict(one) | told | {"account": account, "empty": empty, "empty_reason": outlook.why or None}
+
+
+def _plain(value: object) -> str:
+    """What JSON has no word for: moments and amounts."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _summary(one: Standing, served: Collection[str]) -> str:
@@ -91,6 +98,8 @@ def _lines(one: Standing, outlook: Outlook, served: Collection[str]) -> Iterator
         yield f"  Held        {one.held:,}, by a person; see python -m notify messages list --status held"
     yield f"  Limit       {_limit(one)}"
     yield f"  Last run    {_run(one.last_run, one.at) if one.last_run else 'none yet'}"
+    if one.account:
+        yield f"  Credit      {_credit(one.account)}"
     if one.fault and one.fault_at:
         yield f"  Last fault  {_written(one.fault_at)}, {_ago(one.at - one.fault_at)}: {one.fault}"
         yield f"  Remedy      {one.remedy}"
@@ -120,6 +129,13 @@ def _limit(one: Standing) -> str:
     held = f"; {one.held_back:,} held back" if one.held_back else ""
     seen = f"the pool at {_written(one.limit_seen_at)}" if one.limit_seen_at else "the default: no run has seen a pool"
     return f"{told}{held}; from {seen}"
+
+
+def _credit(account: Account) -> str:
+    credit = account.credit
+    low = "; top it up" if credit.low else ""
+    below = f"; to be warned of below {credit.warning:f}" if credit.warning is not None else ""
+    return f"{credit.words} left on the account, as of {_written(account.at)}{below}{low}"
 
 
 def _run(run: LastRun, now: datetime) -> str:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
     from sqlalchemy.engine import Engine
 
-    from notify.channels.base import Receipts
-    from notify.exceptions import SenderFault
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +79,10 @@ class DeliveryReportsOperator(RunOperator):
 
 
 class SmsReceiptsOperator(RunOperator):
-    """Ask the gateways of all senders that have receipts what became of their messages.
+    """Ask the gateways of all senders of SMS what became of their messages, and what is left on their accounts.
 
-    Where there is no such sender, the task is skipped. A gateway that gives none keeps no other from being asked; the
-    task fails in the end, and names it.
+    Where none has receipts or an account that tells, the task is skipped. A gateway that gives none keeps no other from
+    being asked; the task fails in the end, and names it.
     """
 
     ui_color = "#ffedd5"
@@ -96,8 +94,6 @@ class SmsReceiptsOperator(RunOperator):
         :raises RestoredCopy: the outbox is one; nobody was asked
         :raises SenderFault: a gateway gave no receipts
         """
-        from airflow.sdk.exceptions import AirflowSkipException
-
         from notify import settings
         from notify.domain.channel import ChannelName
         from notify.exceptions import SenderFault
@@ -108,41 +104,44 @@ class SmsReceiptsOperator(RunOperator):
         done: list[dict[str, Any]] = []
         faults: list[SenderFault] = []
         with refusals_told(), polite_interrupt(self._stop):
-            sources = _sources(settings.senders_of(ChannelName.SMS), faults)
-            if not sources and not faults:
-                raise AirflowSkipException("No sender has receipts: none is for SMS (docs/sms.md).")
+            senders = settings.senders_of(ChannelName.SMS)
+            if not senders:
+                raise _nothing_to_ask()
             engine = engine_for(settings.database_url())
             require_original(engine)  # what a copy asks for, the original is never told
-            for sender, source in sources:
+            for sender in senders:
                 try:
-                    done.append(self._receive(engine, sender, source))
+                    found = self._ask(engine, sender)
                 except SenderFault as fault:
                     faults.append(fault)
+                else:
+                    done += [found] if found else []
             if faults:
                 raise faults[0]
+            if not done:
+                raise _nothing_to_ask()
         return done
 
-    def _receive(self, engine: Engine, sender: str, source: Receipts) -> dict[str, Any]:
-        from notify.receiving import Receiving
+    def _ask(self, engine: Engine, sender: str) -> dict[str, Any] | None:
+        """Ask a gateway; None where it tells nothing."""
+        from notify.channels import channel_for
+        from notify.receiving import Receiving, ReceivingResult, ask_credit
 
-        with closing(source):
-            result = Receiving(engine, sender, source, stop=self._stop).run()
+        channel = channel_for(sender)
+        source = channel.receipts()
+        result = ReceivingResult(sender, stopped="it has no receipts")
+        if source is not None:
+            with closing(source):
+                result = Receiving(engine, sender, source, stop=self._stop).run()
+        credit = None if self._stop.is_set() else ask_credit(engine, sender, channel)
+        if source is None and credit is None:
+            return None
+        result.credit = credit.words if credit else None
         log.info("%s", result.summary)
         return asdict(result)
 
 
-def _sources(senders: Sequence[str], faults: list[SenderFault]) -> list[tuple[str, Receipts]]:
-    """Where receipts are to be had, of each sender of SMS."""
-    from notify.channels import channel_for
-    from notify.exceptions import SenderFault
+def _nothing_to_ask() -> Exception:
+    from airflow.sdk.exceptions import AirflowSkipException
 
-    found = []
-    for sender in senders:
-        try:
-            source = channel_for(sender).receipts()
-        except SenderFault as fault:
-            faults.append(fault)
-        else:
-            if source is not None:
-                found.append((sender, source))
-    return found
+    return AirflowSkipException("No sender has receipts: none is for SMS (docs/sms.md).")

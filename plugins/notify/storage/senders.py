@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.drain import Drain
 from notify.domain.limit import DEFAULT_LIMIT, UNLIMITED, Usage
-from notify.storage import limits, waiting
+from notify.storage import accounts, limits, waiting
+from notify.storage.accounts import Account
 from notify.storage.waiting import Queue
 
 _NAMES = sa.text("select sender from notify.senders union select sender from notify.messages where status = 'held'")
@@ -68,6 +69,7 @@ class Standing:
     :param held_back: due, and held back by the limit
     :param next_slot_at: when the limit lets the next of it through, where a time can be told
     :param fault: why the last run could not send, None if it could
+    :param account: what is left on its account, None where its gateway never told
     """
 
     sender: str
@@ -84,6 +86,7 @@ class Standing:
     fault: str | None
     remedy: str | None
     fault_at: datetime | None
+    account: Account | None
 
     @property
     def waits(self) -> bool:
@@ -153,4 +156,5 @@ def standing(connection: Connection, sender: str) -> Standing:
         fault=known.last_fault,
         remedy=known.last_remedy,
         fault_at=known.last_fault_at,
+        account=next(iter(accounts.of(connection, [sender])), None),
     )

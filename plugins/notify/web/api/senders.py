@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Path
@@ -94,6 +95,24 @@ class Forecast(Answer):
     certainty: str
 
 
+@shown(credit="80.693 EUR", amount="80.693", warning="20", low=False, at="2026-11-30T08:10:00Z")
+class Account(Answer):
+    """What was left on a sender's account when DeliveryReports asked its gateway last.
+
+    :param credit: as the gateway says it, with the currency
+    :param amount: the number in it
+    :param warning: below it somebody is warned, the connection's extra `credit_warning`; null: where nothing is left
+    :param low: whether somebody should see to it
+    :param at: when it was asked
+    """
+
+    credit: str
+    amount: Decimal
+    warning: Decimal | None
+    low: bool
+    at: datetime
+
+
 @shown(
     sender="smtp_default",
     served=True,
@@ -113,6 +132,7 @@ class Forecast(Answer):
     fault=None,
     remedy=None,
     fault_at=None,
+    account=None,
 )
 class Sender(Answer):
     """How a sender stands.
@@ -131,6 +151,7 @@ class Sender(Answer):
     :param empty_reason: why nobody can tell
     :param fault: why the last run could not send, null if it could
     :param remedy: what to do about it
+    :param account: what is left on its account; null where its gateway does not tell, or was never asked
     """
 
     sender: str
@@ -151,6 +172,7 @@ class Sender(Answer):
     fault: str | None
     remedy: str | None
     fault_at: datetime | None
+    account: Account | None
 
 
 @shown(refused=None, note="", senders=[Sender])
@@ -201,4 +223,5 @@ def _told(connection: Connection, one: Standing, served: Collection[str], sendin
     outlook = forecast.of_sender(connection, one, served, sending)
     told = {name: getattr(one, name) for name in Standing.__dataclass_fields__}
     told |= {"served": one.sender in served, "summary": summary, "until": until}
+    told |= {"account": one.account.document() if one.account else None}
     return Sender.model_validate(told | {"empty": outlook.expected, "empty_reason": outlook.why or None})
