@@ -21,7 +21,7 @@ from notify.doors.sms import SmsDoor
 from notify.exceptions import Fault, InvalidMessage
 from notify.settings import HandOverSettings
 from notify.storage import attachments, outbox, schema
-from notify.storage.outbox import Origin, Stored
+from notify.storage.outbox import NewMessage, Origin, Stored
 from notify.storage.recipients import book_of
 
 #: Where a message of each channel is handed over.
@@ -41,6 +41,35 @@ class HandedOver:
     messages: tuple[Stored, ...]
     duplicate: bool = False
     suppressed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What a hand-over would come to.
+
+    :param messages: that it would put into the outbox
+    :param duplicate: whether it would put none there, since there are some under the same idempotency key
+    :param suppressed: how many of the recipients would get nothing
+    """
+
+    messages: tuple[NewMessage, ...]
+    duplicate: bool
+    suppressed: int
+
+
+@garbage.paused()
+def preview(connection: Connection, fields: Mapping[str, Any], settings: HandOverSettings) -> Previewed:
+    """Check, render and compose a message, as :func:`hand_over` does, and store nothing.
+
+    :raises InvalidMessage: something is wrong with it; the error names every fault
+    :raises SchemaError: the database is not ready
+    """
+    schema.require(connection)
+    draft, faults = _read(fields, None)
+    [door] = _doors(connection, [(draft, faults)], settings)
+    door.check()
+    known = bool(draft.idempotency_key and outbox.find_by_key(connection, draft.idempotency_key))
+    return Previewed(tuple(door.new), known, door.suppressed)
 
 
 @garbage.paused()

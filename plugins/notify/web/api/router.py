@@ -13,6 +13,7 @@ from notify.web.api import (
     messages,
     operations,
     people,
+    previews,
     senders,
     suppressions,
     unsubscriptions,
@@ -22,6 +23,7 @@ router = APIRouter(prefix=PREFIX)
 
 for _one in (
     handover.router,
+    previews.router,
     messages.router,
     actions.router,
     events.router,
@@ -36,4 +38,4 @@ for _one in (
     router.include_router(_one)
 
 #: To these as much may come as a mail may have; below the app.
-LARGER = frozenset({f"{PREFIX}/messages", f"{PREFIX}/messages/batch"})
+LARGER = frozenset({f"{PREFIX}/messages", f"{PREFIX}/messages/batch", f"{PREFIX}/messages/preview"})
