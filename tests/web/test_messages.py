@@ -215,7 +215,8 @@ def test_selecting(logged_in: As, queue: Queue) -> None:
     assert [int(box) for box in boxes] == [numbers[1][0], numbers[0][0]]
     assert re.findall(r'name="action" value="(\w+)"', page) == [action.value for action in Action]
     page = logged_in("viewer").get("/notify/messages").text
-    assert "checkbox" not in page
+    assert 'name="id"' not in page
+    assert "data-all" not in page
     assert 'name="action"' not in page
 
 

@@ -9,7 +9,7 @@ from there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,6 +54,16 @@ class Search:
     map_index: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+def told(wanted: Search) -> dict[str, object]:
+    """What is looked for, in values that JSON has; without what does not matter."""
+    given = asdict(wanted) | {"statuses": sorted(wanted.statuses)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in given.items()
+        if value not in (None, [])
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import Request
 from pydantic import Field
+from starlette.responses import Response
 
 from notify.storage import bounces, register
 from notify.storage.register import RegisteredMessage
 from notify.storage.search import search
-from notify.web import forecast
+from notify.table import MEDIA_TYPES, Format
+from notify.web import export, forecast
 from notify.web.api import paging
 from notify.web.api.answer import Answer, shown
 from notify.web.api.description import problems, routes
 from notify.web.api.request import reads
 from notify.web.api.senders import Forecast
+from notify.web.export import Wished
 from notify.web.outbox import reading
 from notify.web.problems import NotFound
 from notify.web.register import Before, Number, Wanted, mail_of
 from notify.web.rights import Right
 
 router = routes("/messages", "messages")
+
+#: In what else the register may be had, beside JSON.
+OTHERS = (Format.JSONL, Format.CSV)
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
@@ -257,6 +265,82 @@ class Message(Answer):
     reports: list[Report] = Field(default_factory=list)
 
 
+@shown(
+    id=4711,
+    message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
+    status="sent",
+    status_reason=None,
+    channel="email",
+    sender="smtp_default",
+    site=None,
+    kind="send_message",
+    priority="normal",
+    guarantee="at_least_once",
+    language="en",
+    subject="[INV-2041] The load has finished",
+    case_id="INV-2041",
+    origin_dag_id=None,
+    origin_run_id=None,
+    origin_task_id=None,
+    created_by="loader (API)",
+    created_at="2026-11-30T08:00:00Z",
+    not_before="2026-11-30T08:00:00Z",
+    expires_at=None,
+    sent_at="2026-11-30T08:03:02Z",
+    attempts=1,
+    parts=1,
+    size=4242,
+    recipients=[Recipient],
+    text=None,
+)
+class Entry(Answer):
+    """A message as an export has it.
+
+    :param id: its number in the register
+    :param message_id: its Message-ID
+    :param status: its state
+    :param status_reason: why it is in it, where that is known
+    :param site: the branch that it was handed over for
+    :param origin_dag_id: the DAG whose task handed it over, if one did
+    :param origin_run_id: the run of that
+    :param origin_task_id: the task
+    :param created_by: who else handed it over, and by what door
+    :param created_at: when
+    :param not_before: when it may leave
+    :param attempts: how many there were to send it
+    :param parts: of an SMS; of a mail 1
+    :param size: in bytes, attachments included
+    :param text: what it says; there only with `bodies`
+    """
+
+    id: int
+    message_id: str
+    status: str
+    status_reason: str | None
+    channel: str
+    sender: str
+    site: str | None
+    kind: str
+    priority: str
+    guarantee: str
+    language: str | None
+    subject: str
+    case_id: str | None
+    origin_dag_id: str | None
+    origin_run_id: str | None
+    origin_task_id: str | None
+    created_by: str | None
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    sent_at: datetime | None
+    attempts: int
+    parts: int
+    size: int
+    recipients: list[Recipient]
+    text: str | None = None
+
+
 @shown(name="Subject", value="[INV-2041] The load has finished")
 class Header(Answer):
     """A line of a message's head."""
@@ -302,6 +386,24 @@ def list_messages(
         found = search(connection, wanted, before=before, limit=limit)
     following = None if found.next_before is None else paging.link(request, before=found.next_before)
     return {"messages": found.found, "next": following, "searched_to": found.searched_to}
+
+
+@router.get(
+    "/export",
+    response_model=list[Entry],
+    summary="Take the register along as a file",
+    responses={
+        200: {"description": "The file", "content": {MEDIA_TYPES[one]: {} for one in (Format.JSONL, Format.CSV)}}
+    },
+)
+def export_messages(user: Annotated[BaseUser, reads(Right.READ_REGISTER)], wanted: Wanted, wish: Wished) -> Response:
+    """All messages that fit the filters, newest first, with their recipients, as JSON or CSV.
+
+    It has no pages: the file is made while it is fetched, however long the register is. Each message is as it was when
+    it was read. In CSV an apostrophe stands before whatever a spreadsheet would take for a formula, telephone numbers
+    among it; with `raw` nothing is put before anything.
+    """
+    return export.answer(user, wanted, wish, "API", Format.JSON)
 
 
 @router.get(

@@ -20,7 +20,9 @@ from notify.exceptions import ConfigurationError, TransitionError
 from notify.storage import bounces, outbox, register, sms_parts
 from notify.storage.outbox import Action
 from notify.storage.search import Found, lines, search
-from notify.web import forecast, forgery, headers
+from notify.table import Format
+from notify.web import export, forecast, forgery, headers
+from notify.web.export import Wished
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page
 from notify.web.problems import NotFound, UnusableQuery
@@ -93,6 +95,12 @@ def _senders() -> tuple[str, ...]:
         return settings.senders()
     except ConfigurationError:
         return ()
+
+
+@router.get("/export")
+def take_along(user: Annotated[BaseUser, requires(Right.READ_REGISTER)], wanted: Wanted, wish: Wished) -> Response:
+    """The messages that fit the filters, as a file."""
+    return export.answer(user, wanted, wish, "page", Format.CSV)
 
 
 # --- Several at once -------------------------------------------------------------------------------------------------
