@@ -123,6 +123,30 @@ def test_preview(logged_in: As, outbox: object, root: Path, name: str) -> None:
         assert "script-src" not in answer.headers["content-security-policy"]
 
 
+def test_as_an_sms(logged_in: As, outbox: object, root: Path) -> None:
+    """A template with a text for an SMS shows it, its parts, and what transliterating would save; others do not."""
+    client = logged_in("viewer")
+    text = "Dobrý deň, {{ recipient.name }}! <Vitajte> v našej firme, kde začína Váš nový život. Tešíme sa."
+    (root / "welcome" / "sk" / "sms.txt.j2").write_text(text)
+    page = words(client.get("/notify/templates/welcome", params={"language": "sk"}).text)
+    assert re.search(r"As an SMS Dobrý deň, \S.*! <Vitajte> v našej firme", page)
+    found = re.search(r"characters, (2 parts *; GSM's alphabet lacks .*), and without them it would be 1", page)
+    assert found, page
+    assert {"ý", "ň", "š"} <= set(found[1])
+    assert "As an SMS" not in client.get("/notify/templates/welcome", params={"language": "en"}).text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{{ nonsense", "sms.txt.j2"), ("x" * 2000, "it takes 14 parts"), (" ", "")]
+)
+def test_as_no_sms(logged_in: As, outbox: object, root: Path, text: str, said: str) -> None:
+    """One whose text for an SMS cannot be sent is broken, with the file, and why."""
+    (root / "welcome" / "sk" / "sms.txt.j2").write_text(text)
+    page = words(logged_in("viewer").get("/notify/templates").text)
+    assert "welcome/sk/sms.txt.j2" in page
+    assert said in page
+
+
 @pytest.mark.parametrize(("width", "attribute"), [("320", "320"), ("600", "600"), ("full", "100%"), (None, "600")])
 def test_widths(logged_in: As, outbox: object, root: Path, width: str | None, attribute: str) -> None:
     """A preview is as wide as was chosen, without a style."""

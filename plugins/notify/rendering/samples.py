@@ -21,8 +21,29 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from notify.domain.digest import Entry, arrange
 from notify.domain.faults import first_of
 from notify.domain.kind import DIGEST, Kind
-from notify.exceptions import ConfigurationError, TemplateError, TemplateFieldMissing, TemplateNotFound, UnusableSample
-from notify.rendering.library import FALLBACK, HOUSE, HTML, LANGUAGE, NAME, SUBJECT, SUMMARY, TEXT, Rendered, library
+from notify.domain.sms import Content, parse_text
+from notify.exceptions import (
+    ConfigurationError,
+    InvalidText,
+    TemplateBroken,
+    TemplateError,
+    TemplateFieldMissing,
+    TemplateNotFound,
+    UnusableSample,
+)
+from notify.rendering.library import (
+    FALLBACK,
+    HOUSE,
+    HTML,
+    LANGUAGE,
+    NAME,
+    SMS,
+    SUBJECT,
+    SUMMARY,
+    TEXT,
+    Rendered,
+    library,
+)
 
 SAMPLE = "sample.json"
 
@@ -82,10 +103,12 @@ class Preview:
     """What a template makes of its sample data.
 
     :param summary: its line in a digest, None where it has none
+    :param sms: its text as an SMS, None where it has none
     """
 
     rendered: Rendered
     summary: str | None
+    sms: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +173,22 @@ class Samples:
             summary = None
             if self.kinds_of(name) or (self.root / name / language / SUMMARY).is_file():
                 summary = templates.summary(name, language=language, timezone=self.timezone, data=data)
+            sms = self._sms(name, language, data)
         except TemplateFieldMissing as error:
             raise TemplateFieldMissing(
                 f"{error} What the preview and the check hand over is {name}/{SAMPLE}: add the field there."
             ) from None
-        return Preview(rendered, summary)
+        return Preview(rendered, summary, sms)
+
+    def _sms(self, name: str, language: str, data: Mapping[str, Any]) -> Content | None:
+        place = f"{name}/{language}/{SMS}"
+        if not (self.root / place).is_file():
+            return None
+        made = library(self.root).sms(name, language=language, timezone=self.timezone, data=data, fallback=False)
+        try:
+            return parse_text(made.text)
+        except InvalidText as error:
+            raise TemplateBroken(f"{place}: of its sample data it makes no SMS: {error}.") from None
 
     def _read(self, name: str) -> dict[str, Any]:
         """What a file of sample data says; nothing where there is none."""

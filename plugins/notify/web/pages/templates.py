@@ -15,8 +15,10 @@ from sqlalchemy.engine import Connection
 
 from notify import settings
 from notify.domain.address import parse_address
+from notify.domain.gsm import outside, shown
 from notify.domain.kind import BUILT_IN, DIGEST, Kind
-from notify.exceptions import ConfigurationError, Fault, InvalidMessage, TemplateError
+from notify.domain.sms import Content, parse_text
+from notify.exceptions import ConfigurationError, Fault, InvalidMessage, InvalidText, TemplateError
 from notify.handover import hand_over
 from notify.rendering.library import FALLBACK, LANGUAGE, NAME
 from notify.rendering.samples import SAMPLE, Preview, Samples, Standing, State
@@ -111,6 +113,7 @@ def template(
         widths=WIDTHS,
         preview=preview,
         problem=standing.problem or problem,
+        sms=_sms(preview.sms) if preview and preview.sms else None,
         data=_shown(samples, name),
         place=samples.root / name,
         sample=SAMPLE,
@@ -127,6 +130,20 @@ def _preview(samples: Samples, name: str, language: str) -> tuple[Preview | None
         return samples.preview(name, language), ""
     except TemplateError as error:
         return None, str(error)
+
+
+def _sms(content: Content) -> dict[str, object]:
+    """The text of an SMS, with what it takes, and what it would take if it were transliterated."""
+    try:
+        plain = parse_text(content.text, transliterated=True).size.parts
+    except InvalidText:  # nothing of it would be left
+        plain = None
+    return {
+        "text": content.text,
+        "parts": content.size.parts,
+        "outside": " ".join(map(shown, outside(content.text))),
+        "plain": plain,
+    }
 
 
 def _shown(samples: Samples, name: str) -> str:
