@@ -70,7 +70,7 @@ events = Table(
     ),
 )
 
-#: An event for one recipient, and its one home. What was put aside keeps here what was generated for it.
+#: An event for one recipient through one channel, and its one home. What was put aside keeps here what was generated for it.
 notifications = Table(
     "notifications",
     metadata,
@@ -89,6 +89,8 @@ notifications = Table(
     Column("summary", Text),
     Column("content_id", BigInteger, ForeignKey("notify.contents.id")),
     Column("content_fields", LargeBinary),
+    Column("not_by_sms", Text),
+    Column("sms_text", Text),
     now("routed_at"),
     moment("moved_at"),
     # The event comes last, and nobody is tempted to look for an address with it: an event may have more recipients
@@ -101,8 +103,17 @@ notifications = Table(
         "home <> 'waiting' or num_nulls(login, subject, summary, content_id, content_fields) = 0",
         name="waiting",
     ),
+    CheckConstraint("channel in ('email','sms')", name="channel"),
+    CheckConstraint("home <> 'waiting' or (channel = 'sms') = (sms_text is not null)", name="sms_text"),
     Index("notifications_event_id_idx", "event_id", func.lower(text("address"))),
-    Index("notifications_login_key", "event_id", "login", unique=True, postgresql_where=text("login is not null")),
+    Index(
+        "notifications_login_key",
+        "event_id",
+        "login",
+        "channel",
+        unique=True,
+        postgresql_where=text("login is not null"),
+    ),
     Index("notifications_mail_key", "message_id", unique=True, postgresql_where=text("home = 'mail'")),
     Index("notifications_message_id_idx", "message_id", postgresql_where=text("message_id is not null")),
     Index("notifications_content_id_idx", "content_id", postgresql_where=text("content_id is not null")),

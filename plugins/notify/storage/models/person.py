@@ -46,8 +46,10 @@ preferences = Table(
     Column("weekday", SmallInteger),
     Column("quiet_from", Time),
     Column("quiet_until", Time),
+    Column("channel", Text),
     now("updated_at"),
     CheckConstraint("frequency in ('immediately','hourly','daily','weekly','never')", name="frequency"),
     CheckConstraint("weekday between 1 and 7", name="weekday"),
+    CheckConstraint("channel in ('email','sms','both')", name="channel"),
     CheckConstraint("num_nonnulls(quiet_from, quiet_until) <> 1 and quiet_from <> quiet_until", name="quiet"),
 )
