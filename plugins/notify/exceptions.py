@@ -120,6 +120,12 @@ class InvalidUnsubscription(Invalid):
     thing = "unsubscription"
 
 
+class InvalidCampaign(Invalid):
+    """The campaign was refused; nothing was stored or changed."""
+
+    thing = "campaign"
+
+
 class InvalidNumber(NotifyError, ValueError):
     """No SMS can go to this phone number.
 
@@ -259,6 +265,25 @@ class UnreadableMail(NotifyError):
 
 class MailboxFault(ServerFault):
     """The mailbox for delivery reports cannot be read."""
+
+
+# --- Campaigns -------------------------------------------------------------------------------------------------------
+
+
+class CampaignError(NotifyError):
+    """The campaign is not in a state from which this can be done."""
+
+
+class NoSuchCampaign(Missing, CampaignError):
+    """There is no campaign of that number."""
+
+
+class PassLost(CampaignError):
+    """Somebody else makes the messages of this campaign now, or nobody is to: it was cancelled."""
+
+
+class UnusableSource(NotifyError):
+    """The recipients of a campaign cannot be read where it says. The message tells which source, and why."""
 
 
 # --- Events and deadlines --------------------------------------------------------------------------------------------

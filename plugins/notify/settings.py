@@ -257,6 +257,7 @@ class HandOverSettings:
     :param calendars: of working time, as the Variable ``notify_calendars`` has them
     :param base_url: where this Airflow is reached, without a slash at its end; empty: mails have no links to it
     :param region: the country of telephone numbers without a country code, as in ``SK``; empty: they are refused
+    :param campaign_connections: those that campaigns may ask for recipients
     """
 
     senders: tuple[str, ...]
@@ -272,6 +273,7 @@ class HandOverSettings:
     calendars: str = ""
     base_url: str = ""
     region: str = ""
+    campaign_connections: frozenset[str] = frozenset()
 
     def sender_of(self, channel: ChannelName, site: str | None = None) -> str | None:
         """The first sender of a channel that belongs to a site, else the first of the channel, None if there is none.
@@ -334,6 +336,7 @@ def hand_over_settings() -> HandOverSettings:
         calendars=variable("notify_calendars"),
         base_url=base_url(),
         region=phone_region(),
+        campaign_connections=campaign_connections(),
     )
 
 
@@ -466,6 +469,21 @@ def attachment_sources() -> tuple[str, ...]:
             'Write, for example, ["s3://reports/monthly/"].'
         )
     return tuple(prefixes)
+
+
+def campaign_connections() -> frozenset[str]:
+    """The connections that campaigns may ask for recipients: whoever writes a campaign can read all that is there.
+
+    :raises ConfigurationError: the Variable is no JSON list of connection ids
+    """
+    text = variable("notify_campaign_connections")
+    names = _json(text) if text else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            f"The Variable notify_campaign_connections is {text!r}, which is no JSON list of connection ids. "
+            'Write, for example, ["warehouse"] (Admin → Variables).'
+        )
+    return frozenset(names)
 
 
 def sender_identity(sender: str) -> SenderIdentity:

@@ -44,6 +44,11 @@ FILL = """
             (message_id, number, sender, bulk, drain_id, claimed_at, begun_at, ended_at, outcome)
         select id, 1, sender, true, (select id from notify.drains limit 1), sent_at, sent_at, sent_at, 'accepted'
         from notify.messages where status = 'sent';
+    insert into notify.campaigns (description, channel, status, ended_at)
+        select 'c', 'email', case when n % 50 = 0 then 'cancelled' else 'done' end, now()
+        from generate_series(1, 5000) n;
+    insert into notify.campaigns (description, channel, status)
+        values ('c', 'email', 'paused'), ('c', 'email', 'sending');
     analyze
 """
 

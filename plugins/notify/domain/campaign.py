@@ -213,8 +213,7 @@ class CampaignDraft(BaseModel):
     @property
     def promise(self) -> Guarantee:
         """The guarantee that was given, or that of the channel."""
-        by_channel = Guarantee.AT_MOST_ONCE if self.channel is ChannelName.SMS else Guarantee.AT_LEAST_ONCE
-        return self.guarantee or by_channel
+        return self.guarantee or promise_of(self.channel)
 
 
 #: What only a mail has.
@@ -267,6 +266,79 @@ def _faults_of_content(draft: CampaignDraft) -> list[Fault]:
     ]
 
 
+# --- What is stored --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign, as it is stored.
+
+    :param sender: the one that was named; once its messages are made, theirs
+    :param data: template fields that are the same for all
+    :param groups: names of groups of people
+    :param stale: it was changed since its messages were made: generating throws them away first
+    :param number_of_pass: of the pass over its recipients that is under way, or the last one
+    :param rows_read: how many recipients that pass has read
+    :param doubled: how many of these it had read before
+    :param generating_at: when that pass was last heard of; None while it waits for somebody to begin it
+    :param fault: why its messages could not be made
+    :param send_when_generated: to be sent as soon as they are made
+    :param send_after: not before
+    :param unsettled: its messages are not yet in the state that its own asks for
+    """
+
+    id: int
+    description: str
+    status: CampaignStatus
+    channel: ChannelName
+    sender: str | None
+    site: str | None
+    subject: str | None
+    message: str | None
+    html: bool
+    template: str | None
+    data: Mapping[str, Any]
+    add_template: bool
+    language: str | None
+    transliterate: bool
+    guarantee: Guarantee | None
+    reply_to: str | None
+    groups: tuple[str, ...]
+    query_connection: str | None
+    query: str | None
+    note: str | None
+    classification: str | None
+    stale: bool
+    number_of_pass: int
+    rows_read: int
+    doubled: int
+    generating_at: datetime | None
+    fault: str | None
+    send_when_generated: bool
+    send_after: datetime | None
+    unsettled: bool
+    generated_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+    changed_at: datetime
+    created_by: str | None
+
+    @property
+    def promise(self) -> Guarantee:
+        """The guarantee that was given, or that of the channel."""
+        return self.guarantee or promise_of(self.channel)
+
+    def may(self, action: CampaignAction) -> bool:
+        """Whether its state allows this."""
+        return self.status in STARTS[action]
+
+
+def promise_of(channel: ChannelName) -> Guarantee:
+    """What is promised where nobody says it: an SMS that is sent twice is paid for twice."""
+    return Guarantee.AT_MOST_ONCE if channel is ChannelName.SMS else Guarantee.AT_LEAST_ONCE
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a campaign is.
@@ -297,4 +369,5 @@ class Progress:
     @property
     def share(self) -> float:
         """How much of it is over, 0 to 1."""
-        return (self.created - self.waiting) / self.created if self.created else 0.0
+        total = sum(self.states.values())
+        return (total - self.waiting) / total if total else 0.0

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from notify.domain.channel import ChannelName
 from notify.domain.message import Draft, Priority, moment_after
+from notify.doors.sender import choose_sender
 from notify.exceptions import Fault, InvalidMessage, TemplateError, TemplateFieldMissing, TemplateNotFound
 from notify.rendering.library import library
 from notify.settings import HandOverSettings
@@ -64,22 +64,8 @@ class Door(ABC):
 
     def _sender(self) -> str:
         """The sender that was named, else that of the site, else the first one of the channel."""
-        channel, named, known = self.draft.channel, self.draft.sender, self.settings.senders
-        if (wrong := self.settings.fault_of_site(self.draft.site)) is not None:
-            self._fault("site", wrong)
-        if named is None:
-            found = self.settings.sender_of(channel, self.draft.site)
-            if found is None:
-                self._fault("channel", f"no sender is there for {channel}; {_ADD_SENDER[channel]}")
-            return found or known[0]
-        if named not in known:
-            self._fault(
-                "sender", f"{named!r} is not among the senders ({', '.join(known)}); see Variable notify_senders"
-            )
-            return known[0]  # no producer makes us look up connections that are no senders
-        if (its := self.settings.identity(named).channel) not in {channel, None}:
-            self._fault("sender", f"{named!r} is for {its}, not for {channel}; name another, or none")
-        return named
+        draft = self.draft
+        return choose_sender(draft.channel, draft.sender, draft.site, self.settings, self.faults)
 
     def _suppressed(self) -> Mapping[str, str]:
         """Who gets nothing, and why."""
@@ -135,10 +121,3 @@ def recipient_of(receiver: Receiver, suppressed: Mapping[str, str]) -> NewRecipi
     """
     address, login = receiver.address, receiver.person.login if receiver.person else None
     return NewRecipient(receiver.role, address.destination, address.name, login, suppressed.get(address.key))
-
-
-_ADD_SENDER = {
-    ChannelName.EMAIL: "add the id of a connection of type smtp to the Variable notify_senders",
-    ChannelName.SMS: "add the id of a connection to an SMS gateway, such as eurosms_default, to the Variable "
-    "notify_senders (docs/sms.md)",
-}

@@ -16,7 +16,7 @@ from notify.storage.outbox import NewMessage
 from notify.storage.recipients import Receiver, resolve
 
 #: The text is kept as it is sent; to whoever reads the register, these say how.
-_HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class SmsDoor(Door):
             sender=common.sender,
             kind=self.draft.template or PLAIN_KIND,
             subject="SMS",  # the text itself is for whoever may read bodies
-            headers=_HEADERS,
+            headers=HEADERS,
             body=body,
             recipients=(recipient_of(receiver, common.suppressed),),
             size=len(body),

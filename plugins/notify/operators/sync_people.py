@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
 from dataclasses import asdict
 from decimal import Decimal
 from functools import cache
@@ -16,7 +15,7 @@ from airflow.sdk import BaseOperator
 from notify.operators.task import refusals_told
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context
+    from airflow.sdk import Context
 
     from notify.domain.person import Person
     from notify.storage.people import ImportCounts
@@ -154,43 +153,7 @@ def _value(column: str, value: object) -> object:
 
 def _result(conn_id: str, sql: str) -> tuple[list[str], list[Sequence[Any]]]:
     """The columns of a query, in lower case, and all its rows."""
-    from notify.exceptions import ConfigurationError
+    from notify import databases
 
-    with closing(_open(conn_id)) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute(sql)
-        if cursor.description is None:
-            raise ConfigurationError("The sql of this task returns no rows. Write a SELECT.")
-        return [column[0].lower() for column in cursor.description], cursor.fetchall()
-
-
-def _open(conn_id: str) -> Any:
-    """A connection of the database's own driver (PEP 249): through Airflow's hook, or ours where PostgreSQL has none.
-
-    :raises ConfigurationError: there is no such connection, or none to an SQL database
-    """
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-    from notify import settings
-    from notify.exceptions import ConfigurationError
-    from notify.storage.engine import engine_for
-
-    found = settings.connection(conn_id)
-    if found is None:
-        raise ConfigurationError(f"There is no connection {conn_id}. Add it in Airflow's UI (Admin → Connections).")
-    hook = _hook(found)
-    if isinstance(hook, DbApiHook):
-        return hook.get_conn()
-    if not settings.is_postgres(found):
-        raise ConfigurationError(
-            f"The connection {conn_id} has the type {found.conn_type!r}, for which no SQL hook is installed. Install "
-            "the provider of that database, or name another connection."
-        )
-    return engine_for(settings.postgres_url(found)).raw_connection()
-
-
-def _hook(found: Connection) -> object:
-    from airflow.sdk.exceptions import AirflowException
-
-    with suppress(AirflowException, ImportError, AttributeError):  # that of generic is known, but has no class
-        return found.get_hook()  # type: ignore[no-untyped-call]  # Airflow's
-    return None
+    with databases.rows(conn_id, sql) as (columns, found):
+        return columns, list(found)

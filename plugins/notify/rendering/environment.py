@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import (
     FileSystemLoader,
     StrictUndefined,
+    Template,
     TemplateRuntimeError,
     TemplateSyntaxError,
     UndefinedError,
@@ -154,15 +155,30 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def run(environment: Environment, name: str, context: Mapping[str, Any]) -> str:
+def typed(environment: Environment, name: str, source: str) -> Template:
+    """A template that an author typed, in the same sandbox as the files.
+
+    :param name: of the field that it was typed into; one that ends as those of HTML files do is escaped as these are
+    :raises TemplateBroken: it is none; the error names the line
+    """
+    try:
+        code = environment.compile(source, name, name)
+    except Exception as error:  # noqa: BLE001 - as in run
+        raise _explain(error, environment.root, name) from (error if _speaks_of_template(error) else None)
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))
+
+
+def run(environment: Environment, name: str, context: Mapping[str, Any], template: Template | None = None) -> str:
     """Render one template file; whatever goes wrong becomes an error that names the file and the line.
 
     :param environment: where the file is
     :param name: the file, relative to the root of the templates
     :param context: the fields it may use
+    :param template: instead of the file, one that was typed, see :func:`typed`
     """
     try:
-        return "".join(_limited(environment.get_template(name).generate({**context, "range": Steps()})))
+        chosen = template or environment.get_template(name)
+        return "".join(_limited(chosen.generate({**context, "range": Steps()})))
     except Exception as error:  # noqa: BLE001 - a template may raise anything; all of it becomes a TemplateError
         # A chained error is in the log as well, with its own words.
         raise _explain(error, environment.root, name) from (error if _speaks_of_template(error) else None)

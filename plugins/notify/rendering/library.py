@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
+from jinja2 import Template
+
 from notify.domain.address import CONTROL
 from notify.domain.link import PLACEHOLDER
 from notify.exceptions import TemplateBroken, TemplateError, TemplateNotFound
 from notify.rendering import formats, html
-from notify.rendering.environment import ASKED, Environment, Field, run
+from notify.rendering.environment import ASKED, Environment, Field, run, typed
 
 FALLBACK = "en"
 HOUSE = "house"
@@ -35,16 +37,40 @@ LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """A template that an author typed, compiled.
+
+    :param name: of the field
+    """
+
+    name: str
+    template: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a typed template became.
+
+    :param asked: all names that it asked for
+    """
+
+    text: str
+    asked: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedText:
     """The text of an SMS, made from a template.
 
     :param language: of the template that was used
     :param personal: whether it asked for ``recipient``, see :class:`Rendered`
+    :param asked: all that it asked for
     """
 
     text: str
     language: str
     personal: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +83,7 @@ class Rendered:
     :param language: of the template that was used, e.g. ``pl``
     :param personal: whether a template asked for ``recipient``; if not, all readers of this language and time zone
         get the same, given the same data but for the recipient
+    :param asked: all that the templates asked for; who differs from its reader in nothing of this gets the same
     """
 
     subject: str
@@ -64,6 +91,7 @@ class Rendered:
     text: str
     language: str
     personal: bool = False
+    asked: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 class TemplateLibrary:
@@ -128,6 +156,7 @@ class TemplateLibrary:
             text=tokens.show(text),
             language=context["language"],
             personal="recipient" in context[ASKED],
+            asked=frozenset(context[ASKED]),
         )
 
     def summary(self, kind: str, *, language: str | None, timezone: str, data: Mapping[str, Any]) -> str:
@@ -169,7 +198,35 @@ class TemplateLibrary:
         if not self._has(name):
             raise TemplateNotFound(f"The template {kind!r} has no text for an SMS. Add {name}, or send it as a mail.")
         text = _carried(name, html.tidy(run(self._environment, name, context)))
-        return RenderedText(text, context["language"], "recipient" in context[ASKED])
+        return RenderedText(text, context["language"], "recipient" in context[ASKED], frozenset(context[ASKED]))
+
+    def typed(self, name: str, source: str) -> Typed:
+        """A template that an author typed into a field.
+
+        :param name: the field's; one that ends in ``.html.j2`` is escaped
+        :raises TemplateBroken: it is none; the error names the line
+        """
+        return Typed(name, typed(self._environment, name, source))
+
+    def fill(self, template: Typed, *, language: str | None, timezone: str, data: Mapping[str, Any]) -> Filled:
+        """Make a text of a template that was typed.
+
+        :param language: the reader's, for its formats
+        :param timezone: the reader's, an IANA name
+        :param data: the fields that it may use
+        """
+        wanted = (language or FALLBACK).replace("-", "_")
+        asked: set[str] = set()
+        context = {**data, "language": _base(wanted), "timezone": _zone(timezone), "locale": wanted, ASKED: asked}
+        text = run(self._environment, template.name, context, template.template)
+        return Filled(_carried(template.name, text), frozenset(asked))
+
+    def has_sms(self, kind: str) -> bool:
+        """Whether a kind has a text for an SMS, in any language.
+
+        :param kind: one of :meth:`kinds`
+        """
+        return any(self._has(f"{kind}/{language}/{SMS}") for language in self._usable(kind))
 
     def _begin(
         self, kind: str, language: str | None, timezone: str, data: Mapping[str, Any], *, fallback: bool

@@ -96,6 +96,12 @@ def of_messages(connection: Connection, message_ids: Sequence[int]) -> dict[int,
     return found
 
 
+def sizes(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+    """How many bytes files have."""
+    query = sa.select(attachments.c.sha256, attachments.c.size).where(attachments.c.sha256.in_(digests))
+    return {row.sha256: row.size for row in connection.execute(query)}
+
+
 def _upload(store: str, digest: bytes, content: bytes) -> str:
     from airflow.sdk import ObjectStoragePath
 
@@ -127,6 +133,7 @@ _UNUSED = """
     select a.sha256 from notify.attachments a
     where a.sha256 = any(cast(:digests as bytea[]))
       and not exists (select from notify.message_attachments m where m.sha256 = a.sha256 offset 0)  -- by the index
+      and not exists (select from notify.campaign_attachments c where c.sha256 = a.sha256 offset 0)
 """
 _DROP_UNUSED = sa.text(f"""
     with unused as ({_UNUSED} and a.content is not null for update skip locked)

@@ -100,6 +100,9 @@ _CLAIM = sa.text("""
         select id, not_before, least(parts, cast(:most as integer)) as slots from notify.messages
         where sender = :sender and priority = :priority and status = 'queued' and not_before <= now()
           and (expires_at is null or expires_at > now())
+          and (campaign_id is null or campaign_id <> all(array(
+              select c.id from notify.campaigns c
+              where c.status = 'paused' or c.status = 'cancelled' and c.unsettled)))
         order by not_before, id
         limit :wanted
         for update skip locked

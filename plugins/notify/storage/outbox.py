@@ -59,6 +59,7 @@ class NewMessage:
     :param not_before: when it may leave; by the database's clock, see :func:`now`
     :param site: the branch that it was handed over for
     :param parts: what it counts against the limit: of an SMS its parts, of a mail 1
+    :param campaign_id: the campaign that it is made for, which holds it until that is sent
     """
 
     message_id: str
@@ -82,6 +83,12 @@ class NewMessage:
     attachments: tuple[StoredFile, ...] = ()
     channel: ChannelName = ChannelName.EMAIL
     parts: int = 1
+    campaign_id: int | None = None
+
+    @property
+    def parked(self) -> bool:
+        """Whether its campaign holds it; what would go to nobody is made for none."""
+        return self.campaign_id is not None
 
     @property
     def suppressed(self) -> str | None:
@@ -222,16 +229,19 @@ _MESSAGE = (
     *("origin_dag_id", "origin_run_id", "origin_task_id", "origin_map_index"),
     *("message_id", "status", "status_reason", "sender", "kind", "priority", "guarantee", "language", "subject"),
     *("case_id", "headers", "boundary", "reply_to", "size", "expires_at", "not_before", "channel", "parts", "site"),
+    *("campaign_id", "parked"),
 )
+_PARKED = "its campaign is not sent yet"
 _RECIPIENT = ("message_id", "position", "role", "address", "name", "login", "outcome", "response")
 
 
 def _row(message: NewMessage) -> tuple[object, ...]:
     refused = message.suppressed
+    status = Status.HELD if message.parked else Status.SUPPRESSED if refused else Status.QUEUED
     return (
         message.message_id,
-        Status.SUPPRESSED.value if refused else Status.QUEUED.value,
-        f"on the suppression list: {refused}" if refused else None,
+        status.value,
+        _PARKED if message.parked else f"on the suppression list: {refused}" if refused else None,
         message.sender,
         message.kind,
         message.priority.value,
@@ -248,6 +258,8 @@ def _row(message: NewMessage) -> tuple[object, ...]:
         message.channel.value,
         message.parts,
         message.site,
+        message.campaign_id,
+        message.parked,
     )
 
 
@@ -311,7 +323,7 @@ def _put(connection: Connection, number: int, before: Status, after: Status, rea
     connection.execute(
         sa.update(messages)
         .where(messages.c.id == number, messages.c.status == before.value)
-        .values(status=after.value, status_reason=reason)
+        .values(status=after.value, status_reason=reason, parked=False)  # what a person moves is in no campaign's hands
     )
 
 
@@ -448,11 +460,23 @@ def _step(connection: Connection, action: Action, number: int, reason: str) -> N
 
 def _check(connection: Connection, action: Action, number: int) -> None:
     """What must be, beside the state."""
+    if action in {Action.RESEND, Action.RELEASE}:
+        _require_unparked(connection, number)
     if action is Action.RESEND:
         _require_body(connection, number)
         _require_wanted(connection, number, _whom_again(connection, number))
     elif action is Action.RELEASE:
         _require_wanted(connection, number, recipients.c.outcome.not_in(("accepted", "permanent")))
+
+
+def _require_unparked(connection: Connection, number: int) -> None:
+    query = sa.select(messages.c.campaign_id).where(messages.c.id == number, messages.c.parked)
+    campaign = connection.scalar(query)
+    if campaign is not None:
+        raise TransitionError(
+            f"Message {number} is held by its campaign, which is not sent yet, or is paused. Let the whole go: "
+            f"python -m notify campaigns show {campaign} tells what can be done."
+        )
 
 
 def _whom_again(connection: Connection, number: int) -> sa.ColumnElement[bool]:

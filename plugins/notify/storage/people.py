@@ -116,6 +116,11 @@ def number_of(person: Person, region: Region) -> str | None:
     return None
 
 
+def known_groups(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of these that are groups."""
+    return set(connection.scalars(sa.select(groups.c.name).where(_among(groups.c.name, names))))
+
+
 def members(connection: Connection, names: Iterable[str]) -> dict[str, list[Person]]:
     """The members of groups, by login; a group without members has an empty list, an unknown one is left out."""
     wanted = list(names)

@@ -29,8 +29,13 @@ class File:
 
     @property
     def encoded_size(self) -> int:
-        """Bytes on the wire: base64 in lines of 76, and the part's own headers."""
-        return len(self.content) * 78 // 57 + 300
+        """Bytes on the wire."""
+        return encoded_size(len(self.content))
+
+
+def encoded_size(size: int) -> int:
+    """Bytes of a file on the wire: base64 in lines of 76, and the part's own headers."""
+    return size * 78 // 57 + 300
 
 
 def fetch(given: Sequence[Attachment], allowed: Sequence[str], largest: int, faults: list[Fault]) -> list[File]:

@@ -59,6 +59,9 @@ _FIRST_DUE = sa.text("""
         select m.parts from notify.messages m
         where m.status = 'queued' and m.sender = :sender and m.priority = wanted.priority
           and m.not_before <= now() and (m.expires_at is null or m.expires_at > now())
+          and (m.campaign_id is null or m.campaign_id <> all(array(
+              select c.id from notify.campaigns c
+              where c.status = 'paused' or c.status = 'cancelled' and c.unsettled)))
         order by m.not_before, m.id limit 1) due
 """)
 

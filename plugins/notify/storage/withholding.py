@@ -38,6 +38,15 @@ _REFUSE_LISTED = sa.text("""
     returning r.message_id, r.response
 """)
 
+_REFUSE_UNSUBSCRIBED = sa.text("""
+    update notify.recipients r
+    set outcome = 'permanent', code = null, response = :reason, settled_at = clock_timestamp()
+    from notify.unsubscriptions u
+    where r.message_id = any(cast(:messages as bigint[])) and r.outcome not in ('accepted', 'permanent')
+      and u.address = lower(r.address) and u.scope = :scope
+    returning r.message_id
+""")
+
 _SUPPRESS = sa.text("""
     update notify.messages m set status = 'suppressed', status_reason = :reason
     where m.id = any(cast(:messages as bigint[])) and m.status = 'queued'
@@ -64,6 +73,19 @@ def from_suppressed(connection: Connection, messages: Iterable[int]) -> int:
     """
     refused = {row.message_id: row.response for row in connection.execute(_REFUSE_LISTED, {"messages": list(messages)})}
     return sum(_suppress(connection, [message], reason) for message, reason in sorted(refused.items()))
+
+
+def from_unsubscribed(connection: Connection, messages: Iterable[int], scope: str, reason: str) -> int:
+    """Let these messages, as far as they are queued, go to nobody who wants no more of this.
+
+    :param messages: numbers of messages that the caller has locked
+    :param scope: of :mod:`notify.storage.unsubscriptions`
+    :param reason: why, for people who ask
+    :returns: how many go to nobody now, and are suppressed
+    """
+    values = {"messages": list(messages), "scope": scope, "reason": reason}
+    refused = list(connection.scalars(_REFUSE_UNSUBSCRIBED, values))
+    return _suppress(connection, refused, reason) if refused else 0
 
 
 def _suppress(connection: Connection, messages: Iterable[int], reason: str) -> int:

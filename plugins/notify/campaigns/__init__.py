@@ -1,0 +1,1 @@
+"""Mass mailing: campaigns written, their messages made, and let go."""

@@ -1,0 +1,130 @@
+"""What became of each recipient of a campaign, so that nobody gets it twice, however often it is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection
+
+from notify.domain.campaign import Campaign, Fate
+from notify.storage.models import campaign_recipients, memberships
+
+#: Members of groups that are fetched together.
+STRETCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A recipient who was met before.
+
+    :param number_of_pass: the pass that met them last
+    :param message_id: the message that was made for them
+    """
+
+    number_of_pass: int
+    fate: Fate
+    message_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A recipient, and what became of them.
+
+    :param key: see :func:`notify.domain.campaign.key_of`
+    :param place: where their source names them
+    """
+
+    key: bytes
+    fate: Fate
+    place: str
+    message_id: int | None = None
+
+
+def known(connection: Connection, campaign: Campaign, keys: Collection[bytes]) -> dict[bytes, Known]:
+    """Those of these that the campaign has met before."""
+    table = campaign_recipients
+    query = sa.select(table.c.key, table.c["pass"], table.c.fate, table.c.message_id).where(
+        table.c.campaign_id == campaign.id, table.c.key == sa.any_(sa.literal(list(keys), ARRAY(sa.LargeBinary)))
+    )
+    return {key: Known(number, Fate(fate), message) for key, number, fate, message in connection.execute(query)}
+
+
+_PUT = sa.text("""
+    insert into notify.campaign_recipients (campaign_id, key, pass, fate, place, message_id)
+    select :campaign, key, :pass, fate, place, message_id
+    from unnest(cast(:keys as bytea[]), cast(:fates as text[]), cast(:places as text[]), cast(:messages as bigint[]))
+        as met (key, fate, place, message_id)
+    on conflict (campaign_id, key) do update
+    set pass = excluded.pass, fate = excluded.fate, place = excluded.place, message_id = excluded.message_id
+""")
+
+
+def put(connection: Connection, campaign: Campaign, met: Sequence[Met]) -> None:
+    """Store what became of recipients in this pass."""
+    values = {
+        "campaign": campaign.id,
+        "pass": campaign.number_of_pass,
+        "keys": [one.key for one in met],
+        "fates": [one.fate.value for one in met],
+        "places": [one.place for one in met],
+        "messages": [one.message_id for one in met],
+    }
+    connection.execute(_PUT, values)
+
+
+_LEFT = sa.text("""
+    with gone as (
+        select key, message_id from notify.campaign_recipients
+        where campaign_id = :campaign and pass < :pass and fate = 'created'
+        order by key limit :most for update
+    ), marked as (
+        update notify.campaign_recipients r set fate = 'left', pass = :pass
+        from gone where r.campaign_id = :campaign and r.key = gone.key
+    )
+    select message_id from gone
+""")
+
+
+def leave(connection: Connection, campaign: Campaign, most: int) -> list[int]:
+    """Mark recipients whom this pass, which is at its end, has not met.
+
+    :returns: the messages that were made for them
+    """
+    values = {"campaign": campaign.id, "pass": campaign.number_of_pass, "most": most}
+    return list(connection.scalars(_LEFT, values))
+
+
+def forget(connection: Connection, campaign: Campaign) -> None:
+    """Forget all of them: the campaign was changed."""
+    connection.execute(sa.delete(campaign_recipients).where(campaign_recipients.c.campaign_id == campaign.id))
+
+
+def count(connection: Connection, number: int) -> Mapping[Fate, int]:
+    """What became of a campaign's recipients, in numbers."""
+    table = campaign_recipients
+    query = sa.select(table.c.fate, sa.func.count()).where(table.c.campaign_id == number).group_by(table.c.fate)
+    found = {Fate(fate): size for fate, size in connection.execute(query)}
+    return {fate: found[fate] for fate in Fate if fate in found}
+
+
+def places(connection: Connection, number: int, fate: Fate, limit: int) -> list[str]:
+    """Where those stand of whom this became, to find them in their source."""
+    table = campaign_recipients
+    query = sa.select(table.c.place).where(table.c.campaign_id == number, table.c.fate == fate.value)
+    by_number = sa.cast(sa.func.substring(table.c.place, r"\d+$"), sa.BigInteger)
+    return list(connection.scalars(query.order_by(by_number.nulls_last(), table.c.place).limit(limit)))
+
+
+# --- Groups ----------------------------------------------------------------------------------------------------------
+
+
+def members(connection: Connection, group: str, after: str) -> list[str]:
+    """The next logins of a group's members.
+
+    :param after: the login to go on after, empty at first
+    """
+    query = sa.select(memberships.c.login).where(memberships.c.group_name == group, memberships.c.login > after)
+    return list(connection.scalars(query.order_by(memberships.c.login).limit(STRETCH)))
