@@ -45,6 +45,8 @@ class HousekeepingResult:
     :param notifications: those of events that are gone, or partly gone
     :param messages: with recipients, attempts, history and bounces
     :param deadlines: those that had ended, reminders among them
+    :param campaign_rows: recipients of campaigns that are over, as their authors had them
+    :param campaigns: those that are over and of which no message is left
     :param cases: of which nothing else is known any more
     :param drains: runs of Notifications
     :param suppressions: those that had expired
@@ -61,6 +63,8 @@ class HousekeepingResult:
     notifications: int = 0
     messages: int = 0
     deadlines: int = 0
+    campaign_rows: int = 0
+    campaigns: int = 0
     cases: int = 0
     drains: int = 0
     suppressions: int = 0

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from notify.domain.keeping import Keep
 from notify.domain.status import FINAL
-from notify.storage import attachments, requests
+from notify.storage import attachments, campaign_keeping, requests
 
 #: Keys that are looked at together, and rows that one transaction removes at most, of each table.
 WINDOW = 500
@@ -343,6 +343,22 @@ STEPS: Mapping[str, Step] = {
             where id > :after order by id limit :size
         """),
         _messages,
+    ),
+    "recipients of campaigns": Step(
+        sa.text("""
+            select id as key, coalesce(ended_at < now() - cast(:bodies as interval), false) as old
+            from notify.campaigns where id > :after order by id limit :size
+        """),
+        campaign_keeping.drop_rows,
+        ordered=False,
+    ),
+    "campaigns": Step(
+        sa.text("""
+            select id as key, coalesce(ended_at < now() - cast(:rows as interval), false) as old
+            from notify.campaigns where id > :after order by id limit :size
+        """),
+        campaign_keeping.drop_campaigns,
+        ordered=False,
     ),
     "cases": Step(
         sa.text("""

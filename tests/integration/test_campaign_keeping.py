@@ -1,0 +1,78 @@
+"""What Housekeeping leaves of campaigns."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from notify.channels.memory import MemoryChannel
+from notify.housekeeping import Housekeeper, HousekeepingResult
+from notify.settings import HandOverSettings
+from notify.storage import campaign_keeping
+from tests.mailing import Mailing, csv_of
+
+TABLES = ("campaigns", "campaign_rows", "campaign_recipients", "campaign_attachments", "messages", "attachments")
+FILE = [{"filename": "a.txt", "content": "a"}]
+
+
+@pytest.fixture
+def mailing(engine: Engine, hand_over_settings: HandOverSettings, monkeypatch: pytest.MonkeyPatch) -> Mailing:
+    """Somebody who writes campaigns, beside a Housekeeping whose batches are small."""
+    monkeypatch.setattr(campaign_keeping, "SIZE", 2)
+    return Mailing(engine, hand_over_settings)
+
+
+def sent(mailing: Mailing) -> int:
+    """A campaign that is done."""
+    number = mailing.write(csv=csv_of(5), attachments=FILE)
+    mailing.generate(number)
+    mailing.tell("send", number)
+    mailing.drain(MemoryChannel())
+    mailing.follow(number)
+    return number
+
+
+def age(mailing: Mailing, days: int) -> None:
+    """Let time pass for all that there is."""
+    moments = {
+        "campaigns": ("ended_at",),
+        "messages": ("created_at", "sent_at", "not_before"),
+        "message_events": ("at",),
+        "attempts": ("claimed_at", "begun_at", "ended_at"),
+        "contents": ("created_at",),
+    }
+    for table, names in moments.items():
+        changes = ", ".join(f"{name} = {name} - interval '{days} days'" for name in names)
+        mailing.do(f"update notify.{table} set {changes}")
+
+
+def clean(mailing: Mailing) -> HousekeepingResult:
+    return Housekeeper(mailing.engine).run()
+
+
+def sizes(mailing: Mailing) -> dict[str, int]:
+    return {table: mailing.rows(f"select count(*) from notify.{table}")[0][0] for table in TABLES}
+
+
+def test_what_is_over(mailing: Mailing) -> None:
+    """Recipients go with the texts of the messages, and the campaign with the last of its messages' rows."""
+    sent(mailing)
+    age(mailing, 100)
+    first = clean(mailing)
+    assert (first.campaign_rows, first.campaigns) == (5, 0)
+    assert sizes(mailing) == dict.fromkeys(TABLES, 1) | {"campaign_rows": 0, "campaign_recipients": 5, "messages": 5}
+    age(mailing, 700)
+    assert clean(mailing).campaigns == 1
+    clean(mailing)  # the file was still the campaign's when files were looked at
+    assert sizes(mailing) == dict.fromkeys(TABLES, 0)
+
+
+def test_what_is_not(mailing: Mailing) -> None:
+    """Nothing is removed of a campaign that is not over, however old it is, nor of one that has just ended."""
+    number = mailing.write(csv=csv_of(3), attachments=FILE)
+    mailing.generate(number)
+    age(mailing, 1_000)
+    sent(mailing)
+    before = sizes(mailing)
+    assert clean(mailing).counts == "nothing"
+    assert sizes(mailing) == before
