@@ -244,13 +244,7 @@ class Book:
         return Result(recipient, ENQUEUED, tuple(sms.uuids))
 
     def _sms(self, account: Account, message: Message, recipient: Recipient, price: Decimal, group: int | None) -> Sms:
-        fate = _longest(self.fates, str(recipient.number)) or Fate()
-        since = self._queries[account.iid] + fate.after
-        reported = Flag.RECEIPT in message.flags
-        parts = tuple(
-            Part(str(uuid4()), segment, fate.of(segment) if reported else (), since, fate.together)
-            for segment in range(1, message.parts + 1)
-        )
+        uuids = [str(uuid4()) for _ in range(message.parts)]
         return Sms(
             account.iid,
             recipient.number,
@@ -262,8 +256,33 @@ class Book:
             price,
             group,
             self.clock(),
-            parts,
+            self._new_parts(account.iid, recipient.number, message.flags, uuids),
         )
+
+    def _new_parts(self, account: str, number: int, flags: Flag, uuids: Iterable[str]) -> tuple[Part, ...]:
+        """Parts of which nothing was told yet."""
+        fate = _longest(self.fates, str(number)) or Fate()
+        since = self._queries[account] + fate.after
+        reported = Flag.RECEIPT in flags
+        return tuple(
+            Part(uuid, segment, fate.of(segment) if reported else (), since, fate.together)
+            for segment, uuid in enumerate(uuids, start=1)
+        )
+
+    def recall(self, told: Mapping[str, Any]) -> None:
+        """Take in what was taken before this book was opened, and charge for it; its receipts are told from the first.
+
+        :param told: as :meth:`Sms.as_json` has it
+        """
+        iid, flags, price = told["account"], Flag(told["flags"]), Decimal(told["price"])
+        if iid not in self.accounts:
+            return
+        self.accounts[iid].balance -= price
+        parts = self._new_parts(iid, told["number"], flags, told["uuids"])
+        names = {name: told[name] for name in ("account", "number", "sender", "text", "written", "key", "group")}
+        self._enter(Sms(**names, flags=flags, price=price, at=datetime.fromisoformat(told["at"]), parts=parts))
+        if told["group"] is not None:
+            self._groups = count(max(told["group"] + 1, next(self._groups)))
 
     def _enter(self, sms: Sms) -> None:
         self.taken.append(sms)

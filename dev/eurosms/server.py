@@ -7,7 +7,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -71,6 +71,7 @@ class EuroSms:
     :param manner: how to answer where descriptions of the interface differ
     :param clock: the present moment; it may jump, and :meth:`forward` moves it
     :param record: a file to append a JSON line a message to
+    :param recall: begin with what stands in that file, as if this were the server that took it
     :param tls: speak TLS with this certificate
     """
 
@@ -82,6 +83,7 @@ class EuroSms:
         manner: Manner | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         record: Path | None = None,
+        recall: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.port = port
@@ -95,6 +97,7 @@ class EuroSms:
         self._changed = threading.Condition()
         self._behaved = threading.Event()
         self._record = record
+        self._recall = recall
         self._tls = tls
         self._pusher: Pusher | None = None
         self._started = ExitStack()
@@ -109,12 +112,22 @@ class EuroSms:
         """
         if self.port:
             require_free(self.port, "SMS_PORT", "The EuroSMS server")
+        self._recall_record()
         server = HttpServer(self.port, self._reply, self._tls)
         self.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="eurosms", daemon=True)
         thread.start()
         for end in (server.server_close, self.behave, thread.join, server.shutdown, self.push_nowhere):
             self._started.callback(end)
+
+    def _recall_record(self) -> None:
+        """Take in what an earlier server took; a line that broke off when that was killed says nothing."""
+        if not self._recall or self._record is None or not self._record.exists():
+            return
+        self._recall = False
+        for line in self._record.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                self._book.recall(json.loads(line))
 
     def stop(self) -> None:
         """Close all connections, and stop listening."""

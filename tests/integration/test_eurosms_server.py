@@ -31,7 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.errors import StackError
-from dev.eurosms import Account, EuroSms, Fate, Fault, Manner
+from dev.eurosms import BY_LAST_DIGIT, Account, EuroSms, Fate, Fault, Manner
 from dev.eurosms.orders import (
     NAMED,
     altered,
@@ -1017,6 +1017,27 @@ def test_record(tmp_path: Path) -> None:
         client.m2m(message({"r": ANNA, "f": "a"}), message(5), message({"r": BOB, "f": "b"}))
         client.one(mode="test")
     assert [json.loads(line)["key"] for line in record.read_text().splitlines()] == ["a", "b"]
+
+
+def test_what_an_earlier_server_took(tmp_path: Path) -> None:
+    """A server that recalls the record goes on as the one that wrote it: messages, money, receipts, groups."""
+    record = tmp_path / "taken.jsonl"
+    with EuroSms(account(), record=record, recall=True) as server:  # there is none yet
+        client = Client(server)
+        client.one({"r": ANNA, "f": "a"}, "Ďakujeme", flgs=5)
+        group = client.m2m(message({"r": 421903000006, "f": "b"}), message(BOB, flgs=0))["group_id"]
+    with record.open("a") as file:
+        file.write('{"at": "2026-')  # killed while it wrote
+    with EuroSms(account(), fates=BY_LAST_DIGIT, record=record, recall=True) as again:
+        known = [{**each.as_json(), "states": None} for each in again.taken]
+        assert known == [{**each.as_json(), "states": None} for each in server.taken]
+        assert again.account().balance == server.account().balance
+        client = Client(again)
+        assert client.states("nightly-1") == [(ANNA, 1, "DELIVRD"), (421903000006, 1, "UNDELIV")]
+        assert client.status(again.taken[0].uuids[0])[0]["dlr"] == "DELIVRD"
+        assert client.m2m(message())["group_id"] > group
+    with EuroSms(account(), record=record) as forgetful:
+        assert forgetful.taken == []
 
 
 def test_port_in_use(server: EuroSms) -> None:
