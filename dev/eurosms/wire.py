@@ -108,7 +108,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "EuroSMS"
+    server_version = "EuroSMS on this machine"  # the view Health knows it by that
     sys_version = ""
     wbufsize = -1  # head and body in one piece: no part waits for an acknowledgement of another
     disable_nagle_algorithm = True

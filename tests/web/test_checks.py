@@ -29,6 +29,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.orm import Session
 
 from dev.catcher import Catcher
+from dev.eurosms import EuroSms
 from dev.ports import free_ports
 from dev.postgres import Postgres
 from notify import cli, settings
@@ -457,7 +458,7 @@ def test_secrets(place: URL) -> None:
 
 
 def test_trial(place: URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The database and the mail catcher of `make up` are told, and so is an Airflow without logins; others are not."""
+    """The database and the servers of `make up` are told, and so is an Airflow without logins; others are not."""
     [told] = found(ids.TRIAL)
     assert "embedded PostgreSQL" in told
     catcher = Catcher(tmp_path / "mails", free_ports(1)[0])
@@ -468,6 +469,11 @@ def test_trial(place: URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     finally:
         catcher.stop()
     assert len(found(ids.TRIAL)) == 1  # nothing listens there
+    with EuroSms() as gateway:
+        server = {"conn_type": "http", "host": "127.0.0.1", "port": gateway.port}
+        connect(monkeypatch, SENDER, server)
+        assert "SMS gateway" in found(ids.TRIAL)[1]
+    assert len(found(ids.TRIAL)) == 1
     with configured(core__simple_auth_manager_all_admins="True"):
         assert "without a login" in found(ids.TRIAL)[1]
     with another_server() as url:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 from zoneinfo import available_timezones
 
 from notify import settings
@@ -18,6 +19,9 @@ _VARIABLES = Place("variables", "Variables")
 
 #: How the mail catcher of the local stack greets.
 _CATCHER = b"mail catcher"
+
+#: How its SMS gateway calls itself.
+_GATEWAY = "EuroSMS on this machine"
 
 #: How the embedded PostgreSQL of the local stack is called.
 _EMBEDDED = "notify-trial"
@@ -106,6 +110,12 @@ def _trial(around: Surroundings) -> Iterator[Found]:
                 f"Put a mail server's address into the connection {sender}.",
                 Place("connections", "Connections"),
             )
+        elif _leads_to_the_gateway(sender):
+            yield Found(
+                f"The sender {sender} leads to the SMS gateway of make up: its SMS reach nobody.",
+                f"Put a gateway's address into the connection {sender}, or none, which is that of EuroSMS.",
+                Place("connections", "Connections"),
+            )
     if conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False):
         yield Found(
             "[core] simple_auth_manager_all_admins is on: whoever reaches this Airflow is an admin, without a login.",
@@ -116,9 +126,19 @@ def _trial(around: Surroundings) -> Iterator[Found]:
 def _leads_to_the_catcher(sender: str) -> bool:
     with suppress(ConfigurationError, OSError):
         found = settings.connection(sender)
-        if found is not None and found.host in _LOOPBACK:
+        if found is not None and found.conn_type == "smtp" and found.host in _LOOPBACK:
             with socket.create_connection((found.host, found.port or 25), timeout=1) as line:
                 return _CATCHER in line.recv(200)
+    return False
+
+
+def _leads_to_the_gateway(sender: str) -> bool:
+    with suppress(ConfigurationError, OSError, HTTPException):
+        found = settings.connection(sender)
+        if found is not None and found.conn_type == "http" and found.host in _LOOPBACK:
+            with closing(HTTPConnection(found.host, found.port, timeout=1)) as line:
+                line.request("GET", "/nothing-is-here")
+                return _GATEWAY in (line.getresponse().getheader("Server") or "")
     return False
 
 
