@@ -9,6 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Settings of `make up`: from the environment, or make up PORT=8081
 export PORT ?= 8080
 export MAIL_PORT ?= 1025
+export SMS_PORT ?= 8090
 export AIRFLOW_HOME ?= $(CURDIR)/.airflow
 
 # Of tests, at the same time: they mostly wait. make test WORKERS=0 ARGS=--pdb has none.
@@ -21,8 +22,8 @@ unexport PYTHONHOME
 .PHONY: help up demo test chaos fuzz bench lint lock install clean
 
 help:
-	@echo 'make up       Start PostgreSQL, a mail catcher and Airflow on this machine, send samples; Ctrl-C stops them'
-	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
+	@echo 'make up       Start PostgreSQL, a mail catcher, an SMS gateway and Airflow here, send samples; Ctrl-C stops them'
+	@echo '              PORT=$(PORT)  MAIL_PORT=$(MAIL_PORT)  SMS_PORT=$(SMS_PORT)  AIRFLOW_HOME=$(AIRFLOW_HOME)'
 	@echo 'make demo     Run everything to its end on ports and in a home of its own; compare what arrived'
 	@echo 'make test     Run all tests, a real Airflow among them; WORKERS=$(WORKERS) of them at once'
 	@echo 'make chaos    Kill senders, PostgreSQL and mail servers at every step, count what it costs; ARGS=--help'

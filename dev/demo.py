@@ -2,8 +2,8 @@
 
 First the main job. The pool's limit is set to five messages an hour, twelve are handed over, and Notifications
 runs: five arrive, seven wait. The limit is raised, Notifications runs again, and the rest arrives. Then what arrived
-is compared with what was handed over. The second part, in :mod:`dev.demo_events`, does the same with events. The
-exit status is 0 only if all agrees.
+is compared with what was handed over. The other parts are modules of their own: :mod:`dev.demo_events` does the same
+with events, :mod:`dev.demo_sms` with SMS. The exit status is 0 only if all agrees.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from typing import Any
 
 from dev.catcher import Mail
 from dev.demo_events import VARIABLES, EventsDemo
+from dev.demo_sms import SmsDemo
 from dev.errors import StackError
 from dev.ports import free_ports
-from dev.stack import Stack
+from dev.stack import MAIL_SENDER, Stack
 from dev.steps import Steps, complain, say
 from dev.table import short, table
 from dev.up import stopped_by_signals
 
-SENDER = "smtp_default"
 FIRST_LIMIT = 5
 NEXT_LIMIT = 100
 
 # The demo starts the jobs itself; by the clock they would run once a year.
-NEVER = {f"notify_schedule_{job}": "0 0 1 1 *" for job in ("notifications", "user_notifications", "reminders")}
+JOBS = ("notifications", "user_notifications", "reminders", "delivery_reports", "housekeeping")
+NEVER = {f"notify_schedule_{job}": "0 0 1 1 *" for job in JOBS}
 
 REPORT = base64.b64encode("měsíc;suma\nříjen;1 204,50\n".encode()).decode()
 
@@ -160,21 +161,28 @@ def main() -> int:
         complain(f"\n{error}")
         return 1
     say()
-    say("\n".join(f"WRONG: {each}" for each in wrong) or "Everybody got what they had to, each mail once.")
+    say("\n".join(f"WRONG: {each}" for each in wrong) or "Everybody got what they had to, each mail and each SMS once.")
     return 1 if wrong else 0
 
 
 def _in_a_home_of_its_own(steps: Steps) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="airflow-notify-demo-") as name:
-        port, mail_port = free_ports(2)
+        port, mail_port, sms_port = free_ports(3)
         steps(f"The demo's own home is {name}, Airflow's port {port}, the mail catcher's {mail_port}")
-        with Stack(Path(name), port=port, mail_port=mail_port, variables={**NEVER, **VARIABLES}, report=steps) as stack:
-            wrong = [*_Demo(stack, steps).run(), *EventsDemo(stack, steps).run()]
+        with Stack(
+            Path(name),
+            port=port,
+            mail_port=mail_port,
+            sms_port=sms_port,
+            variables={**NEVER, **VARIABLES},
+            report=steps,
+        ) as stack:
+            wrong = [each for part in PARTS for each in part(stack, steps).run()]
     steps("Everything is stopped, the home is removed")
     return wrong
 
 
-class _Demo:
+class MailDemo:
     """The scenario; what is wrong gathers on the way."""
 
     def __init__(self, stack: Stack, steps: Steps) -> None:
@@ -200,8 +208,8 @@ class _Demo:
         return self.wrong
 
     def _limit(self, slots: int) -> None:
-        self.stack.set_pool(SENDER, slots)
-        self.steps(f"Pool {SENDER} set to {slots} slots: messages per rolling hour")
+        self.stack.set_pool(MAIL_SENDER, slots)
+        self.steps(f"Pool {MAIL_SENDER} set to {slots} slots: messages per rolling hour")
 
     def _hand_over(self, letters: Sequence[Letter]) -> None:
         self.steps(f"Handing over: {len(letters)} runs of SendMessage")
@@ -233,7 +241,7 @@ class _Demo:
 
     def _drain(self, *, accepted: int, waiting: int) -> None:
         before = {mail.path for mail in self.stack.mail()}
-        result = self.stack.xcom("Notifications", self.stack.run("Notifications"))
+        result = self.stack.xcom("Notifications", self.stack.run("Notifications"), MAIL_SENDER)
         arrived = {mail.path for mail in self.stack.mail()} - before
         self.runs.append(arrived)
         self.steps(
@@ -266,6 +274,9 @@ class _Demo:
         if promised != found:
             self.wrong.append(f"{what}: promised {promised}, found {found}")
 
+
+#: In their order; each is given the stack, and returns what was not as promised.
+PARTS = (MailDemo, EventsDemo, SmsDemo)
 
 HEAD = ("id", "recipient", "subject", "handed over", "arrived", "run", "Message-ID")
 

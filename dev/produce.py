@@ -1,12 +1,14 @@
-"""Hand over people, events, deadlines and preferences, as a program of a user would: ``python -m dev.produce``.
+"""Hand over people, messages, events, deadlines and preferences, as a user's program would: ``python -m dev.produce``.
 
 Run inside Airflow's environment. It reads a request (JSON) from stdin:
 
 * ``people``: a file for ``python -m notify people import``, or null;
-* ``calls``: a list of ``{"publish": {…}}``, ``{"set_deadline": {…}}``, ``{"set_reminder": {…}}`` and
-  ``{"set_preference": {…}}`` with the arguments of these functions of ours. ``"PT3H ago"`` is a time three hours ago.
+* ``calls``: a list of ``{"enqueue": {…}}``, ``{"publish": {…}}``, ``{"set_deadline": {…}}``, ``{"set_reminder": {…}}``
+  and ``{"set_preference": {…}}`` with the arguments of these functions of ours. ``"PT3H ago"`` is a time three hours
+  ago.
 
-It prints, in JSON, a number for each call: the event's, the deadline's, or 0. All of it is one transaction.
+It prints, in JSON, a number for each call: the (first) message's, the event's, the deadline's, or 0. All of it is one
+transaction.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sqlalchemy.engine import Connection
 from notify import settings
 from notify.cli.people import SOURCE, read_people
 from notify.deadlines import set_deadline, set_reminder
+from notify.enqueuing import enqueue
 from notify.exceptions import NotifyError
 from notify.preferences import set_preference
 from notify.publishing import publish
@@ -72,6 +75,8 @@ def produce(request: Mapping[str, Any]) -> list[int]:
 
 
 def _call(connection: Connection, known: HandOverSettings, name: str, arguments: Mapping[str, Any]) -> int:
+    if name == "enqueue":
+        return enqueue(connection=connection, settings=known, **arguments).messages[0].id
     if name == "set_preference":
         set_preference(connection=connection, settings=known, **arguments)
         return 0

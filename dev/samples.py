@@ -1,6 +1,7 @@
-"""The samples of `make up`: people, cases, events, deadlines and a reminder, brought once, where there is no data yet.
+"""The samples of `make up`: people, cases, events, deadlines, a reminder, SMS; brought once, where there is no data.
 
-What happened lies so far back that most of it is due: three runs later the mailbox has one of each sort of mail.
+What happened lies so far back that most of it is due: three runs later the mailbox has one of each sort of mail. A
+fourth tells what became of the SMS.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import psycopg
 
 from dev.catcher import Mail
+from dev.errors import StackError
 from dev.settings import CHECKOUT
 from dev.stack import Stack
 from dev.steps import Steps, say
@@ -22,6 +24,7 @@ from dev.table import short, table
 FOLDER = CHECKOUT / "include" / "sample"
 PEOPLE = FOLDER / "people.csv"
 EVENTS = FOLDER / "events.json"
+SMS = FOLDER / "sms.json"
 
 #: Whose story is worth asking for: a digest, a deadline, and something that waits.
 SOMEBODY = "anna"
@@ -29,13 +32,24 @@ SOMEBODY = "anna"
 #: What fills the outbox, and, last, what empties it.
 JOBS = ("UserNotifications", "Reminders", "Notifications")
 
+#: What learns what became of SMS.
+REPORTS = "DeliveryReports"
+
 HEAD = ("to", "what", "subject", "file")
+SMS_HEAD = ("to", "text", "parts", "what became of it")
 
 _NEW = "select not exists (select from notify.events) and not exists (select from notify.people)"
 
 _WHAT = b"""
     select m.message_id, m.kind || case when count(*) > 1 then ' of ' || count(*) else '' end
     from notify.messages m join notify.notifications n on n.message_id = m.id group by m.id
+"""
+
+_SMS = b"""
+    select r.address, convert_from(c.body, 'UTF8') as text, m.parts, m.status
+    from notify.messages m join notify.recipients r on r.message_id = m.id
+    join notify.contents c on c.id = m.content_id
+    where m.channel = 'sms' order by m.id
 """
 
 _WAITING = "select count(*), min(due_at) from notify.deferred"
@@ -47,21 +61,42 @@ def are_wanted(stack: Stack) -> bool:
         return bool(_row(outbox, _NEW)[0])
 
 
-def bring(stack: Stack, steps: Steps) -> None:
+def bring(stack: Stack, steps: Steps, *, sms: bool = False) -> None:
     """Hand the samples over and run the three jobs; then tell who got what, and where to look next.
 
+    :param sms: bring SMS as well; the stack has a gateway for them
     :raises StackError: something keeps them from arriving
     """
     begin = time.monotonic()
     steps("Bringing sample people, cases and events; then runs of UserNotifications, Reminders and Notifications")
-    stack.produce(json.loads(EVENTS.read_text(encoding="utf-8")), PEOPLE)
+    stack.produce([call for file in ((EVENTS, SMS) if sms else (EVENTS,)) for call in _calls(file)], PEOPLE)
     runs = run_jobs(stack)
     with psycopg.connect(stack.outbox_conninfo) as outbox:
         # A run by the clock may have been at the queue, and ours left it to that one.
         arrived = [(stack.wait_for_mail(message_id), what) for message_id, what in outbox.execute(_WHAT)]
         steps(f"{len(arrived)} mails arrived, {time.monotonic() - begin:.1f} seconds after their hand-over began:")
         say(_who_got_what(arrived, stack.catcher.maildir.path))
+    if sms:
+        _follow_sms(stack, steps)
+    with psycopg.connect(stack.outbox_conninfo) as outbox:
         say(_where_next(stack, outbox, runs))
+
+
+def _calls(file: Path) -> list[Any]:
+    calls: list[Any] = json.loads(file.read_text(encoding="utf-8"))
+    return calls
+
+
+def _follow_sms(stack: Stack, steps: Steps) -> None:
+    """Learn what became of the SMS, and tell."""
+    wanted = len(_calls(SMS))
+    if stack.sms is None or not stack.sms.wait(lambda server: len(server.taken) >= wanted, timeout=30):
+        raise StackError("The sample SMS have not been sent.", f"Look at {stack.url}/dags/Notifications")
+    stack.run(REPORTS)
+    with psycopg.connect(stack.outbox_conninfo) as outbox:
+        rows = [(address, short(text, 60), str(parts), status) for address, text, parts, status in outbox.execute(_SMS)]
+    steps(f"{wanted} SMS left; {REPORTS} asked the gateway what became of them:")
+    say(table(SMS_HEAD, rows))
 
 
 def run_jobs(stack: Stack) -> dict[str, str]:

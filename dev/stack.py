@@ -1,4 +1,4 @@
-"""The local stack: an embedded PostgreSQL, a mail catcher and Airflow standalone, in one home directory.
+"""The local stack: an embedded PostgreSQL, a mail catcher, an SMS gateway and Airflow standalone, in one home.
 
 >>> with Stack(home, port=8080, mail_port=1025) as stack:
 ...     stack.run("SendMessage", {"recipient": "anna@example.com", "subject": "Hello", "message": "Hi"})
@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 from dev.catcher import Catcher, Mail
 from dev.client import AirflowClient
 from dev.errors import StackError
+from dev.eurosms import BY_LAST_DIGIT, EuroSms
 from dev.ports import HOST, require_free
 from dev.postgres import Postgres
 from dev.processes import undisturbed
@@ -32,28 +33,30 @@ from dev.standalone import Standalone
 #: What the stack waits for before it says that it is ready.
 OUR_DAGS = ("SendMessage", "Notifications", "UserNotifications", "Reminders", "DeliveryReports", "Housekeeping")
 
-POOLS = (
-    {
-        "pool": "smtp_default",
-        "slots": 100,
-        "description": "Slots = messages per rolling hour through smtp_default; -1 = no limit, 0 = hold.",
-    },
-)
+MAIL_SENDER = "smtp_default"
+SMS_SENDER = "eurosms_default"
+
+#: What a slot of a sender's pool is.
+SLOTS = {MAIL_SENDER: "messages", SMS_SENDER: "parts of SMS"}
+
+#: Of which country numbers are that do not say: the gateway is at home there.
+PHONE_REGION = "SK"
 
 Report = Callable[[str], None]
 
 
 class Stack:
-    """PostgreSQL, mail catcher and Airflow, started together and stopped together.
+    """PostgreSQL, mail catcher, SMS gateway and Airflow, started together and stopped together.
 
     :param home: Airflow's home; everything that the stack keeps is in there
     :param port: Airflow's port
     :param mail_port: the mail catcher's port
+    :param sms_port: the SMS gateway's port; without one there is no gateway, and no sender of SMS
     :param dags_folder: the DAGs that Airflow runs
     :param more_dags: further folders of DAGs, each by a name
     :param expect_dags: the DAGs that must be there before the stack counts as started
     :param variables: Airflow Variables to create before Airflow starts, where they are missing; beside
-        ``notify_base_url``, without which mails have no links
+        ``notify_base_url``, without which mails have no links, and what SMS need
     :param report: called with a line at each step
     """
 
@@ -63,6 +66,7 @@ class Stack:
         *,
         port: int,
         mail_port: int,
+        sms_port: int | None = None,
         dags_folder: Path = CHECKOUT / "dags",
         more_dags: Mapping[str, Path] | None = None,
         expect_dags: Sequence[str] = OUR_DAGS,
@@ -72,14 +76,16 @@ class Stack:
         self.home = home.expanduser().absolute()
         self.port = port
         self.mail_port = mail_port
+        self.sms_port = sms_port
         self.dags_folder = dags_folder.absolute()
         self.more_dags = dict(more_dags or {})
         self.expect_dags = tuple(expect_dags)
         self.report = report
         self.postgres = Postgres(self.home / "postgres")
         self.catcher = Catcher(self.home / "mail", mail_port)
+        self.sms = self._gateway(sms_port) if sms_port is not None else None
         self.client = AirflowClient(f"http://localhost:{port}", self.home / PASSWORDS)
-        self.initial_variables = {"notify_base_url": self.client.url, **(variables or {})}
+        self.initial_variables = {"notify_base_url": self.client.url, **self._sms_variables(), **(variables or {})}
         self.airflow = Standalone(self.home, self.client, self._own / "airflow.json")
         self._env: dict[str, str] = {}
         self._started = ExitStack()
@@ -105,13 +111,15 @@ class Stack:
             raise
 
     def start_services(self) -> None:
-        """Everything but Airflow itself: home, lock, ports, databases, mail catcher."""
+        """Everything but Airflow itself: home, lock, ports, databases, mail catcher, SMS gateway."""
         self._own.mkdir(parents=True, exist_ok=True)
         self._started.enter_context(self._lock())
         if count := self.airflow.stop_left_over():
             self.report(f"Stopped {count} Airflow processes that an earlier run left behind")
         require_free(self.port, "PORT", "Airflow")
         self._start_catcher()
+        if self.sms:
+            self._start_sms(self.sms)
         self._start_postgres()
         ensure_keys(self.home)
 
@@ -278,6 +286,15 @@ class Stack:
         self._started.callback(self.catcher.stop)
         self.report(f"Mail catcher listens on port {self.mail_port}")
 
+    def _gateway(self, port: int) -> EuroSms:
+        """A server of SMS that knows what an earlier start of this home sent."""
+        return EuroSms(port=port, fates=BY_LAST_DIGIT, record=self._own / "sms.jsonl", recall=True)
+
+    def _start_sms(self, server: EuroSms) -> None:
+        server.start()
+        self._started.callback(server.stop)
+        self.report(f"EuroSMS server listens on port {server.port}")
+
     def _start_postgres(self) -> None:
         self._started.callback(self.postgres.stop)
         found = self.postgres.start()
@@ -307,11 +324,8 @@ class Stack:
 
     def _prepare_airflow(self) -> None:
         request = {
-            "connections": {
-                "notify_db": self._outbox_connection(),
-                "smtp_default": self._catcher_connection(),
-            },
-            "pools": POOLS,
+            "connections": self._connections(),
+            "pools": [_pool(sender) for sender in self._senders()],
             "variables": self.initial_variables,
             "record": str(self._own / "connections.json"),
         }
@@ -319,6 +333,18 @@ class Stack:
         for line in self._run_to_end(what, ["-m", "dev.prepare"], self._env, json.dumps(request)).splitlines():
             self.report(f"Airflow: {line}")
         self.report("Airflow's own database is up to date")
+
+    def _senders(self) -> list[str]:
+        return [MAIL_SENDER, SMS_SENDER] if self.sms else [MAIL_SENDER]
+
+    def _sms_variables(self) -> dict[str, str]:
+        if self.sms is None:
+            return {}
+        return {"notify_senders": json.dumps(self._senders()), "notify_phone_region": PHONE_REGION}
+
+    def _connections(self) -> dict[str, dict[str, Any]]:
+        sms = {SMS_SENDER: _sms_connection(self.sms)} if self.sms else {}
+        return {"notify_db": self._outbox_connection(), MAIL_SENDER: self._catcher_connection(), **sms}
 
     def _outbox_connection(self) -> dict[str, Any]:
         return {
@@ -352,3 +378,22 @@ class Stack:
             tail = "\n    ".join((done.stderr or done.stdout).splitlines()[-20:])
             raise StackError(f"{what}:\n    {tail}", f"Mend what it names; the command was: {' '.join(command)}")
         return done.stdout
+
+
+def _pool(sender: str) -> dict[str, Any]:
+    description = f"Slots = {SLOTS[sender]} per rolling hour through {sender}; -1 = no limit, 0 = hold."
+    return {"pool": sender, "slots": 100, "description": description}
+
+
+def _sms_connection(server: EuroSms) -> dict[str, Any]:
+    account = server.account()
+    return {
+        "conn_type": "http",
+        "description": "The sender of SMS. Made by make up: a local EuroSMS server, which delivers nothing.",
+        "host": HOST,
+        "port": server.port,
+        "schema": "http",
+        "login": account.iid,
+        "password": account.key,
+        "extra": json.dumps({"sender": "Airflow"}),
+    }

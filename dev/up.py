@@ -16,12 +16,11 @@ from dev import samples
 from dev.errors import StackError
 from dev.ports import HOST
 from dev.settings import CHECKOUT
-from dev.stack import Stack
+from dev.stack import MAIL_SENDER, SMS_SENDER, Stack
 from dev.steps import Steps, complain, say
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 WELCOME_TO = "you@example.com"
-SENDER = "smtp_default"
 
 
 def main() -> int:
@@ -60,7 +59,13 @@ def stopped_by_signals(steps: Steps) -> Iterator[None]:
 
 def _stack(steps: Steps) -> Stack:
     home = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
-    return Stack(home, port=_port("PORT", 8080), mail_port=_port("MAIL_PORT", 1025), report=steps)
+    return Stack(
+        home,
+        port=_port("PORT", 8080),
+        mail_port=_port("MAIL_PORT", 1025),
+        sms_port=_port("SMS_PORT", 8090),
+        report=steps,
+    )
 
 
 def _port(variable: str, default: int) -> int:
@@ -87,9 +92,14 @@ def _sign(stack: Stack) -> str:
   Airflow   {stack.url}
   Login     admin / {stack.password}
   Mail      lands in {stack.catcher.maildir.path} (port {stack.mail_port}); nothing leaves this machine
+  SMS       {_sms(stack)}
   Commands  in another shell: . {shlex.quote(str(stack.shell))}
             then, for example: python -m notify messages list
 """
+
+
+def _sms(stack: Stack) -> str:
+    return f"show at {stack.sms.url}/ ; a number's last digit decides what becomes of it" if stack.sms else "none"
 
 
 def _welcome(stack: Stack, steps: Steps) -> None:
@@ -110,7 +120,9 @@ def _samples(stack: Stack, steps: Steps) -> None:
         if reason := _no_mail(stack, *samples.JOBS) or _other_sender(stack):
             steps(f"No samples: {reason}")
             return
-        samples.bring(stack, steps)
+        if why := _no_sms(stack):
+            steps(f"No sample SMS: {why}")
+        samples.bring(stack, steps, sms=not why)
 
 
 @contextmanager
@@ -123,33 +135,54 @@ def _told(steps: Steps, what: str) -> Iterator[None]:
 
 def _no_mail(stack: Stack, *dags: str) -> str | None:
     """Why no mail of ours is to be sent, None if it may be."""
-    sender = stack.api("GET", f"/connections/{SENDER}")
-    if (sender["host"], sender["port"]) != (HOST, stack.mail_port):
-        return f"the connection {SENDER} points at a server of yours"
-    paused = [dag for dag in dags if stack.api("GET", f"/dags/{dag}")["is_paused"]]
-    if paused:
-        return f"{' and '.join(paused)} paused"
-    return None
+    if not _leads_to(stack, MAIL_SENDER, stack.mail_port):
+        return f"the connection {MAIL_SENDER} points at a server of yours"
+    return _paused(stack, *dags)
 
 
 def _other_sender(stack: Stack) -> str | None:
     """Why mails about events would not go to the catcher; unlike the welcome, they leave by the first sender."""
-    answer = stack.client.request("GET", "/api/v2/variables/notify_senders")
-    if answer.is_success and not answer.json()["value"].replace(" ", "").startswith(f'["{SENDER}"'):
-        return f"{SENDER} is not the first of notify_senders"
+    if not _senders(stack).startswith(f'["{MAIL_SENDER}"'):
+        return f"{MAIL_SENDER} is not the first of notify_senders"
     return None
+
+
+def _no_sms(stack: Stack) -> str | None:
+    """Why no SMS of ours is to be sent, None if it may be."""
+    if f'"{SMS_SENDER}"' not in _senders(stack):
+        return f"{SMS_SENDER} is not among notify_senders"
+    if stack.sms is None or not _leads_to(stack, SMS_SENDER, stack.sms.port):
+        return f"the connection {SMS_SENDER} points at a gateway of yours"
+    return _paused(stack, samples.REPORTS)
+
+
+def _senders(stack: Stack) -> str:
+    """The Variable, without its blanks; as if it were the default where there is none."""
+    answer = stack.client.request("GET", "/api/v2/variables/notify_senders")
+    return str(answer.json()["value"]).replace(" ", "") if answer.is_success else f'["{MAIL_SENDER}"]'
+
+
+def _leads_to(stack: Stack, sender: str, port: int) -> bool:
+    """Whether a sender's connection still points at this machine."""
+    connection = stack.api("GET", f"/connections/{sender}")
+    return (connection["host"], connection["port"]) == (HOST, port)
+
+
+def _paused(stack: Stack, *dags: str) -> str | None:
+    paused = [dag for dag in dags if stack.api("GET", f"/dags/{dag}")["is_paused"]]
+    return f"{' and '.join(paused)} paused" if paused else None
 
 
 def _send_welcome(stack: Stack, steps: Steps) -> None:
     begin = time.monotonic()
     conf = {
         "recipient": WELCOME_TO,
-        "sender": SENDER,  # the catcher, whoever is first in notify_senders by now
+        "sender": MAIL_SENDER,  # the catcher, whoever is first in notify_senders by now
         "template": "welcome",
         "data": {"catcher": str(stack.catcher.maildir.path), "ui_url": stack.url},
     }
     message = stack.xcom("SendMessage", stack.run("SendMessage", conf))["messages"][0]
-    drained = stack.xcom("Notifications", stack.run("Notifications"), SENDER)
+    drained = stack.xcom("Notifications", stack.run("Notifications"), MAIL_SENDER)
     if drained["held_back"] and message["message_id"] not in {mail.message_id for mail in stack.mail()}:
         steps(f"It waits in the outbox: the hourly limit, the pool smtp_default, is {drained['limit']}")
         return

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from dev.ports import free_ports
-from dev.stack import Stack
+from dev.stack import MAIL_SENDER, SMS_SENDER, Stack
 from tests.acceptance import browser as windows
 
 # Tests start the jobs themselves; by the clock these would run once a year.
@@ -25,15 +25,21 @@ PRODUCERS = {"producers": Path(__file__).parent / "dags"}
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """A running stack: PostgreSQL, mail catcher, Airflow; it ends with the last test of this folder."""
-    port, mail_port = free_ports(2)
+    """A running stack: PostgreSQL, mail catcher, SMS gateway, Airflow; it ends with the last test of this folder."""
+    port, mail_port, sms_port = free_ports(3)
     variables = {f"notify_schedule_{job}": NEVER for job in SCHEDULES}
     # pytest's own temporary folders are closed to others each time it starts, and the database's user is another
     # one where root runs the tests.
     with (
         tempfile.TemporaryDirectory(prefix="airflow-notify-test-") as home,
         Stack(
-            Path(home), port=port, mail_port=mail_port, more_dags=PRODUCERS, variables=variables, report=_report
+            Path(home),
+            port=port,
+            mail_port=mail_port,
+            sms_port=sms_port,
+            more_dags=PRODUCERS,
+            variables=variables,
+            report=_report,
         ) as running,
     ):
         yield running
@@ -42,7 +48,8 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture
 def empty(stack: Stack) -> None:
     """No limit, and an outbox that knows nobody and nothing: what a run says it did is what the test has made it do."""
-    stack.set_pool("smtp_default", -1)
+    for sender in (MAIL_SENDER, SMS_SENDER):
+        stack.set_pool(sender, -1)
     with psycopg.connect(stack.outbox_conninfo) as outbox:
         outbox.execute(
             "truncate notify.messages, notify.contents, notify.events, notify.deadlines, notify.cases, "

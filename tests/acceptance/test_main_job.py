@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from dev.settings import CHECKOUT
-from dev.stack import Stack
+from dev.stack import SMS_SENDER, Stack
 from tests.acceptance.observing import clear, dag, wait_until
 from tests.connections import postgres_connection
 
@@ -80,11 +80,12 @@ def test_the_pool_is_the_limit(stack: Stack) -> None:
 
 
 def test_the_limit_stands_in_the_run_history(stack: Stack) -> None:
-    """The limit that applied to a run can be read in its conf afterwards, and a forged one is overwritten."""
+    """The limits that applied to a run can be read in its conf afterwards, and a forged one is overwritten."""
     stack.set_pool(SENDER, 7)
+    stack.set_pool(SMS_SENDER, 9)
     run_id = stack.run("Notifications", {"hourly_limits": {SENDER: 9999}, "why": "a test"})
     conf = stack.api("GET", f"/dags/Notifications/dagRuns/{run_id}")["conf"]
-    assert conf == {"hourly_limits": {SENDER: 7}, "why": "a test"}
+    assert conf == {"hourly_limits": {SENDER: 7, SMS_SENDER: 9}, "why": "a test"}
 
 
 def test_a_pool_of_zero_holds_and_says_so(stack: Stack) -> None:
@@ -182,11 +183,12 @@ def test_the_schedule_follows_its_variable(stack: Stack) -> None:
 
 @pytest.fixture
 def second_sender(stack: Stack) -> Iterator[None]:
-    """A second sender whose connection and pool are missing."""
+    """A second sender of mails, whose connection and pool are missing."""
+    before = stack.api("GET", "/variables/notify_senders")["value"]
     stack.set_variable("notify_senders", json.dumps([SENDER, SECOND]))
     wait_until(lambda: SECOND in task_ids(stack), "the second sender's task")
     yield
-    stack.set_variable("notify_senders", json.dumps([SENDER]))
+    stack.set_variable("notify_senders", before)
     stack.client.request("DELETE", f"/api/v2/connections/{SECOND}")
     wait_until(lambda: SECOND not in task_ids(stack), "the end of the second sender's task")
 

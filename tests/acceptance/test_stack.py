@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -13,9 +14,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.message import EmailMessage
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -25,7 +28,11 @@ from dev import samples
 from dev.catcher import Catcher
 from dev.demo import Expected
 from dev.demo_events import found_of
+from dev.demo_sms import LONG, TEXTS, finding, promise
 from dev.errors import StackError
+from dev.eurosms import Sms, signature
+from dev.eurosms.book import Part
+from dev.eurosms.rules import Flag
 from dev.ports import HOST, free_ports
 from dev.processes import ProcessTree, is_alive
 from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment
@@ -36,8 +43,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_stack(home: Path) -> Stack:
-    port, mail_port = free_ports(2)
-    return Stack(home, port=port, mail_port=mail_port)
+    port, mail_port, sms_port = free_ports(3)
+    return Stack(home, port=port, mail_port=mail_port, sms_port=sms_port)
 
 
 @contextmanager
@@ -63,7 +70,9 @@ def runs(pid: int) -> bool:
 # --- Ports and the lock ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("variable", "attribute"), [("PORT", "port"), ("MAIL_PORT", "mail_port")])
+@pytest.mark.parametrize(
+    ("variable", "attribute"), [("PORT", "port"), ("MAIL_PORT", "mail_port"), ("SMS_PORT", "sms_port")]
+)
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_a_taken_port_is_an_error_that_names_the_variable(home, variable, attribute, family):
     stack = a_stack(home)
@@ -80,7 +89,7 @@ def test_a_taken_port_is_an_error_that_names_the_variable(home, variable, attrib
 
 def test_what_was_started_before_an_error_is_stopped(home):
     with services(a_stack(home)) as first:
-        second = Stack(home, port=first.port, mail_port=first.mail_port)
+        second = Stack(home, port=first.port, mail_port=first.mail_port, sms_port=first.sms_port)
         with pytest.raises(StackError, match="already"), services(second):
             pass
         assert runs(postgres_pid(home)), "the second one must not stop the first one's server"
@@ -305,9 +314,41 @@ def test_the_demo_sees_what_is_wrong_with_a_digest(tmp_path, copies, recipients,
     assert found_of(row, catcher.maildir.mails(), "the news") == verdict
 
 
+@pytest.mark.parametrize(
+    ("seen", "wrong"),
+    [
+        ({}, []),
+        ({"address": "+421903000004"}, ["numbers"]),
+        ({"named": 3}, ["parts"]),
+        ({"status": "sent"}, ["states"]),
+        ({"flags": Flag.RECEIPT}, ["alphabet"]),
+        ({"text": "Vazeny"}, ["shown"]),
+        ({"states": ("UNDELIV",)}, ["states"]),
+    ],
+)
+def test_the_demo_sees_what_is_wrong_with_an_sms(seen, wrong):
+    """Another number, a part without a name, another state, alphabet or text, a gateway that says otherwise."""
+    promised = promise(THE_LONG_ONE)
+    row = {"address": THE_LONG_ONE.number, "parts": 4, "named": 4, "status": "delivered"}
+    sms = an_sms(**{name: value for name, value in seen.items() if name not in row})
+    found = finding(THE_LONG_ONE, {**row, **seen}, sms)
+    assert [name for name in promised if promised[name] != found[name]] == wrong
+
+
+THE_LONG_ONE = TEXTS[-1]
+
+
+def an_sms(*, text=LONG, flags=Flag.RECEIPT | Flag.LONG | Flag.DIACRITICS, states=("DELIVRD",)) -> Sms:
+    """The demo's longest, as the gateway took it."""
+    parts = tuple(Part(f"part-{number}", number, states, 0, times=[NOW]) for number in range(1, 5))
+    number = int(THE_LONG_ONE.number)
+    return Sms("demo", number, "Airflow", text, text, "1-0-0", flags, Decimal("0.20"), 1001, NOW, parts)
+
+
 # --- Airflow's database ---------------------------------------------------------------------------------------
 
 POINTS_AT = "SELECT host, port, extra FROM connection WHERE conn_id = 'smtp_default'"
+SMS_POINTS_AT = "SELECT host, port, login FROM connection WHERE conn_id = 'eurosms_default'"
 
 
 def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_moved(home):
@@ -317,12 +358,16 @@ def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_m
         with psycopg.connect(stack.postgres.conninfo("airflow")) as airflow:
             host, port, extra = airflow.execute(POINTS_AT).fetchone()
             assert (host, port) == (HOST, stack.mail_port)
+            assert airflow.execute(SMS_POINTS_AT).fetchone() == (HOST, stack.sms_port, "demo")
+            known = set(airflow.execute("SELECT pool FROM slot_pool UNION SELECT key FROM variable").fetchall())
+            assert known >= {("smtp_default",), ("eurosms_default",), ("notify_senders",), ("notify_phone_region",)}
             airflow.execute("UPDATE slot_pool SET slots = 7 WHERE pool = 'smtp_default'")
             airflow.execute("DELETE FROM connection WHERE conn_id = 'notify_db'")
     with services(a_stack(home)) as moved:
         moved.prepare_databases()
         with psycopg.connect(moved.postgres.conninfo("airflow")) as airflow:
             assert airflow.execute(POINTS_AT).fetchone() == (HOST, moved.mail_port, extra)
+            assert airflow.execute(SMS_POINTS_AT).fetchone() == (HOST, moved.sms_port, "demo")
             assert airflow.execute("SELECT slots FROM slot_pool WHERE pool = 'smtp_default'").fetchone() == (7,)
             made_again = airflow.execute("SELECT count(*) FROM connection WHERE conn_id = 'notify_db'")
             assert made_again.fetchone() == (1,)
@@ -333,13 +378,27 @@ def test_connections_and_pools_that_exist_are_left_alone_but_follow_parts_that_m
             assert airflow.execute(POINTS_AT).fetchone() == ("mail.example.com", moved.mail_port, extra)
 
 
+def test_the_next_start_knows_what_the_gateway_took(home):
+    """An SMS whose receipt nobody has asked for yet is not lost with the gateway's process."""
+    with services(a_stack(home)) as stack:
+        account = stack.sms.account()
+        signed = signature(account.key, "Airflow", 421903000001, "Hello.")
+        body = {"iid": account.iid, "sgn": signed, "rcpt": 421903000001, "sndr": "Airflow", "txt": "Hello.", "flgs": 1}
+        answer = httpx.post(f"{stack.sms.url}/api/v3/send/one", json=body, trust_env=False).json()
+    with services(a_stack(home)) as again:
+        assert [sms.uuids for sms in again.sms.taken] == [answer["uuid"]]
+
+
 # --- All of it ------------------------------------------------------------------------------------------------
+
+#: What the samples of SMS become, by the last digit of their numbers.
+SAMPLE_SMS = {"+421903000001": "delivered", "+421903000006": "undelivered", "+421903000009": "sent"}
 
 
 def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_running(home):
     """The process behind `make up`, beside the Airflow of the other tests: URL, login, mails, a clean end."""
-    port, mail_port = free_ports(2)
-    env = {**os.environ, "PORT": str(port), "MAIL_PORT": str(mail_port), "AIRFLOW_HOME": str(home)}
+    ports = dict(zip(("PORT", "MAIL_PORT", "SMS_PORT"), map(str, free_ports(3)), strict=True))
+    env = {**os.environ, **ports, "AIRFLOW_HOME": str(home)}
     command = [sys.executable, "-m", "dev.up"]
     with subprocess.Popen(command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, text=True) as up:
         printed = ""
@@ -347,17 +406,27 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
             printed += line
             if "Running; Ctrl-C stops everything" in line:
                 break
-        listed = in_a_shell(home, "python -m notify messages list && airflow version")
-        told = in_a_shell(home, f"python -m notify explain --person {samples.SOMEBODY} && python -m notify check")
-        leader = json.loads((home / "stack" / "airflow.json").read_text())["pid"]
-        pids = [leader, *(child.pid for child in psutil.Process(leader).children(recursive=True))]
-        pids.append(postgres_pid(home))
-        up.send_signal(signal.SIGINT)
+        try:
+            listed = in_a_shell(home, "python -m notify messages list && airflow version")
+            told = in_a_shell(home, f"python -m notify explain --person {samples.SOMEBODY} && python -m notify check")
+            leader = json.loads((home / "stack" / "airflow.json").read_text())["pid"]
+            pids = [leader, *(child.pid for child in psutil.Process(leader).children(recursive=True))]
+            pids.append(postgres_pid(home))
+        finally:
+            up.send_signal(signal.SIGINT)  # whatever went wrong: leaving this block waits for its end
         printed += up.stdout.read()
     assert up.returncode == 0, printed
     password = json.loads((home / PASSWORDS).read_text())["admin"]
-    for promised in (f"http://localhost:{port}", f"admin / {password}", str(home / "mail"), "you@example.com"):
+    for promised in (
+        f"http://localhost:{ports['PORT']}",
+        f"admin / {password}",
+        str(home / "mail"),
+        f"http://127.0.0.1:{ports['SMS_PORT']}/",
+        "you@example.com",
+    ):
         assert promised in printed
+    for number, became in SAMPLE_SMS.items():
+        assert re.search(rf"{re.escape(number)}  .+ {became}$", printed, re.MULTILINE)
     assert "It works: your first message has arrived" in listed
     assert len(list((home / "mail" / "new").iterdir())) == 1 + 8
     for sample in ("case_received", "digest of ", "reminder", "deadline_exceeded", "deadline_escalated"):
