@@ -13,7 +13,7 @@ from notify.domain.erasure import Erased
 from notify.exceptions import ConfigurationError
 from notify.rendering.rewriting import rewrite_body, rewrite_headers
 from notify.settings import phone_region
-from notify.storage import attachments, erasure, identity, mentions, schema
+from notify.storage import attachments, campaign_recipients, erasure, identity, mentions, schema
 from notify.storage.engine import set_actor
 from notify.witness import Witness
 
@@ -124,6 +124,7 @@ def _erase(connection: Connection, erased: Erased) -> ErasureResult:
     erasure.events(connection, erased)
     result.notifications = erasure.notifications(connection, erased)
     erasure.drop_contents(connection, contents)
+    result.texts = campaign_recipients.drop_rows(connection, erased.addresses, erased.logins)
     result.people = erasure.person(connection, erased)
     erasure.traces_of_logins(connection, erased)
     result.suppressions = erasure.suppress_hashed(connection, erased)
@@ -131,7 +132,7 @@ def _erase(connection: Connection, erased: Erased) -> ErasureResult:
     result.headers = sum(
         _clean_headers(connection, erased, number) for number in mentions.in_headers(connection, erased, theirs.shared)
     )
-    result.texts = mentions.rename(connection, erased)
+    result.texts += mentions.rename(connection, erased)
     result.texts += mentions.clean_values(connection, erased) + mentions.clean_texts(connection, erased)
     return result
 

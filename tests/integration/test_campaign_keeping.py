@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from notify.channels.memory import MemoryChannel
+from notify.erasing import erase
 from notify.housekeeping import Housekeeper, HousekeepingResult
 from notify.settings import HandOverSettings
 from notify.storage import campaign_keeping
@@ -76,3 +77,19 @@ def test_what_is_not(mailing: Mailing) -> None:
     before = sizes(mailing)
     assert clean(mailing).counts == "nothing"
     assert sizes(mailing) == before
+
+
+def test_erased(mailing: Mailing) -> None:
+    """Who is erased stands in no list of recipients any more, gets nothing of a campaign, and comes back into none."""
+    lines = [csv_of(3), "r4@example.com,see R1@example.com"]
+    number = mailing.write(csv="\n".join(lines))
+    mailing.generate(number)
+    erased = erase(mailing.engine, "r1@example.com", region=lambda: "")
+    assert (erased.left, erased.cancelled) == ({}, 1)
+    others = [f"r{n}@example.com" for n in (2, 3, 4)]
+    assert mailing.rows("select array_agg(recipient order by number) from notify.campaign_rows") == [(others,)]
+    assert not mailing.rows("select 1 from notify.campaign_rows where fields::text ilike '%r1@example%'")
+    mailing.tell("send", number)
+    channel = MemoryChannel()
+    mailing.drain(channel)
+    assert sorted(mail.recipients[0] for mail in channel.outbox) == others

@@ -118,6 +118,21 @@ def places(connection: Connection, number: int, fate: Fate, limit: int) -> list[
     return list(connection.scalars(query.order_by(by_number.nulls_last(), table.c.place).limit(limit)))
 
 
+_DROP_ROWS = sa.text("""
+    delete from notify.campaign_rows
+    where lower(recipient) = any(cast(:addresses as text[])) or recipient = any(cast(:logins as text[]))
+""")
+
+
+def drop_rows(connection: Connection, addresses: Collection[str], logins: Collection[str]) -> int:
+    """Remove somebody from all lists of recipients; what became of them stands there as a hash alone.
+
+    :param addresses: in lower case, numbers in E.164
+    :returns: how many rows
+    """
+    return connection.execute(_DROP_ROWS, {"addresses": list(addresses), "logins": list(logins)}).rowcount
+
+
 # --- Groups ----------------------------------------------------------------------------------------------------------
 
 

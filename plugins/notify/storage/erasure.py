@@ -150,7 +150,7 @@ _MESSAGES = sa.text("""
     from notify.messages m join theirs on theirs.message_id = m.id order by m.id for update of m
 """)
 _TAKE_BACK = sa.text("""
-    update notify.messages set status = 'queued', status_reason = :why
+    update notify.messages set status = 'queued', status_reason = :why, parked = false
     where id = any(cast(:ids as bigint[])) and status in ('held', 'uncertain')
 """)
 _CANCEL = sa.text("""
