@@ -46,8 +46,8 @@ def test_generated_again(mailing: Mailing) -> None:
     mailing.generate(number)
     again = mailing.generate(number)
     assert (again.created, again.kept) == (0, 3)
-    mailing.do("delete from notify.campaign_rows where number = 1")
-    mailing.do("update notify.campaign_rows set number = 9, recipient = 'new@example.com' where number = 2")
+    mailing.do("delete from notify.campaign_rows where place = 2")
+    mailing.do("update notify.campaign_rows set recipient = 'new@example.com' where place = 3")
     changed = mailing.generate(number)
     assert (changed.created, changed.kept, changed.left) == (1, 1, 2)
     assert mailing.progress(number).states == {"held": 2, "cancelled": 2}
@@ -74,6 +74,24 @@ def test_changed_after_it_was_generated(mailing: Mailing) -> None:
     mailing.generate(number)
     assert mailing.rows("select distinct subject from notify.messages") == [("Other",)]
     assert mailing.rows("select count(*) from notify.messages") == [(2,)]
+
+
+def test_recipients_are_changed_one_sort_at_a_time(mailing: Mailing) -> None:
+    """Whoever types others keeps those of the file, and a new file leaves those who were typed."""
+    number = mailing.write(csv=csv_of(2), recipients=["a@example.com"], message="Hi", subject="Hi")
+
+    def rows() -> list[object]:
+        return [one for [one] in mailing.rows("select recipient from notify.campaign_rows order by number")]
+
+    mailing.edit(number, recipients=["b@example.com", "c@example.com"])
+    assert rows() == ["b@example.com", "c@example.com", "r1@example.com", "r2@example.com"]
+    mailing.edit(number, csv=csv_of(1, first=7))
+    assert rows() == ["b@example.com", "c@example.com", "r7@example.com"]
+    mailing.edit(number, description="Other")
+    mailing.edit(number, recipients=None)
+    assert rows() == ["r7@example.com"]
+    mailing.edit(number, csv=None, recipients=["d@example.com"])
+    assert rows() == ["d@example.com"]
 
 
 def test_paused(mailing: Mailing) -> None:

@@ -31,6 +31,9 @@ from notify.storage.sources import File, fetch
 #: What a campaign is written with, and what stands elsewhere than in its row.
 _APART = ("attachments", "recipients", "csv")
 
+#: Where recipients stand that are not asked for: each can be given anew without the other.
+_SOURCES = frozenset({"recipients", "csv"})
+
 #: Of typed recipients that are none, so many are told.
 MOST_FAULTS = 20
 
@@ -77,8 +80,9 @@ def edit(connection: Connection, number: int, changed: Mapping[str, Any], settin
     )
     checked = _check(connection, {**written(campaign), **changed}, settings)
     campaigns.change(connection, number, checked.draft, stale=stale)
-    if "recipients" in changed or "csv" in changed:
-        campaigns.put_rows(connection, number, checked.rows)
+    for name in _SOURCES & changed.keys():
+        campaigns.drop_rows(connection, number, typed=name == "recipients")
+    campaigns.add_rows(connection, number, checked.rows)  # of what was given anew
     if "attachments" in changed:
         keep(connection, checked.files, settings)
         campaigns.put_files(connection, number, checked.campaign_files)

@@ -7,16 +7,25 @@ What becomes of their messages stands in :mod:`notify.storage.campaign_messages`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from notify.domain.campaign import INSTEAD, STARTS, Campaign, CampaignAction, CampaignDraft, CampaignStatus, Row
+from notify.domain.campaign import (
+    INSTEAD,
+    MOST_TYPED,
+    STARTS,
+    Campaign,
+    CampaignAction,
+    CampaignDraft,
+    CampaignStatus,
+    Row,
+)
 from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee
 from notify.exceptions import CampaignError, NoSuchCampaign, PassLost
@@ -30,6 +39,9 @@ SILENCE = timedelta(minutes=5)
 
 #: Rows that are fetched together.
 STRETCH = 1_000
+
+#: Who came in a file stands behind all who can be typed, so that each sort can be written anew without the other.
+_LISTED = MOST_TYPED + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ def add(
     """
     values = {**_values(draft), "idempotency_key": idempotency_key}
     number: int = connection.execute(sa.insert(campaigns).values(values).returning(campaigns.c.id)).scalar_one()
-    put_rows(connection, number, rows)
+    add_rows(connection, number, rows)
     put_files(connection, number, files)
     return number
 
@@ -133,18 +145,21 @@ def copy(connection: Connection, number: int) -> int:
     return new
 
 
-def put_rows(connection: Connection, number: int, rows: Iterable[Row]) -> int:
-    """Store who was typed or came in a file, instead of those before.
+def drop_rows(connection: Connection, number: int, *, typed: bool) -> None:
+    """Forget who was typed, or who came in a file.
 
-    :returns: how many
+    :param typed: which of the two
     """
-    connection.execute(sa.delete(campaign_rows).where(campaign_rows.c.campaign_id == number))
-    numbered = enumerate(rows, start=1)
-    count = 0
-    while some := [_row(position, row) for position, row in islice(numbered, STRETCH)]:
+    mine = campaign_rows.c.campaign_id == number, campaign_rows.c.place.is_(None) == typed
+    connection.execute(sa.delete(campaign_rows).where(*mine))
+
+
+def add_rows(connection: Connection, number: int, rows: Iterable[Row]) -> None:
+    """Store who was typed or came in a file; of each sort there are none before, see :func:`drop_rows`."""
+    typed, listed = count(1), count(_LISTED)
+    numbered = (_row(typed if _line(row.place) is None else listed, row) for row in rows)
+    while some := list(islice(numbered, STRETCH)):
         connection.execute(_PUT_ROWS, {"campaign": number, "rows": json.dumps(some)})
-        count += len(some)
-    return count
 
 
 _PUT_ROWS = sa.text("""
@@ -154,9 +169,9 @@ _PUT_ROWS = sa.text("""
 """)
 
 
-def _row(number: int, row: Row) -> dict[str, Any]:
+def _row(numbers: Iterator[int], row: Row) -> dict[str, Any]:
     place = _line(row.place)
-    return {"number": number, "place": place, "recipient": row.recipient, "fields": dict(row.fields) or None}
+    return {"number": next(numbers), "place": place, "recipient": row.recipient, "fields": dict(row.fields) or None}
 
 
 def _line(place: str) -> int | None:
