@@ -43,11 +43,13 @@ def create(
     fields: Mapping[str, Any],
     settings: HandOverSettings,
     *,
+    rows: Sequence[Row] = (),
     idempotency_key: str | None = None,
 ) -> tuple[int, bool]:
     """Store a campaign.
 
     :param fields: those of :class:`notify.domain.campaign.CampaignDraft`
+    :param rows: recipients beside those in the fields
     :param idempotency_key: the same key again returns the first campaign and stores none
     :returns: its number, and whether it is new
     :raises InvalidCampaign: something is wrong with it; the error names every fault
@@ -58,7 +60,7 @@ def create(
     checked = _check(connection, fields, settings)
     keep(connection, checked.files, settings)
     number = campaigns.add(
-        connection, checked.draft, checked.rows, checked.campaign_files, idempotency_key=idempotency_key
+        connection, checked.draft, [*checked.rows, *rows], checked.campaign_files, idempotency_key=idempotency_key
     )
     return number, True
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.engine import Engine
 
 from notify.domain.campaign import Campaign, CampaignStatus
+from notify.exceptions import NoSuchCampaign
 from notify.storage import campaign_messages, campaigns
 from notify.storage.engine import transaction
 
@@ -82,7 +84,10 @@ def follow_all(engine: Engine, *, stop: threading.Event | None = None) -> dict[i
     """
     with engine.connect() as connection:
         numbers = campaigns.under_way(connection)
-    done = {number: follow(engine, number, stop=stop) for number in numbers}
+    done: dict[int, Followed] = {}
+    for number in numbers:
+        with suppress(NoSuchCampaign):  # it was deleted meanwhile
+            done[number] = follow(engine, number, stop=stop)
     return {
         number: one for number, one in done.items() if one.moved or one.status is CampaignStatus.DONE or not one.settled
     }

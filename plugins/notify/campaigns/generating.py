@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import islice
 
 from sqlalchemy.engine import Connection, Engine
@@ -86,12 +87,14 @@ class Generating:
     :param engine: of the outbox database
     :param stop: set it, and no new stretch is begun; the next run begins a new pass
     :param stretch: recipients of one transaction
+    :param silence: a pass that has not been heard of for so long is dead
     """
 
     engine: Engine
     settings: HandOverSettings
     stop: threading.Event = field(default_factory=threading.Event)
     stretch: int = STRETCH
+    silence: timedelta = campaigns.SILENCE
 
     def run(self, only: int | None = None) -> list[GeneratingResult]:
         """Make the messages of all campaigns that wait for it.
@@ -104,7 +107,7 @@ class Generating:
         done = []
         while not self.stop.is_set():
             with transaction(self.engine, actor=ACTOR) as connection:
-                campaign = campaigns.begin_pass(connection, only)
+                campaign = campaigns.begin_pass(connection, only, silence=self.silence)
             if campaign is None:
                 break
             done.append(_Pass(self, campaign).run())
@@ -245,6 +248,7 @@ class _Pass:
                     self._conclude(connection)
 
     def _conclude(self, connection: Connection) -> None:
+        campaign_recipients.forget_unmet(connection, self.campaign)
         if self.result.created + self.result.kept == 0:
             campaigns.fail_pass(connection, self.campaign, self._nobody())
             self.result.fault, self.result.status = self._nobody(), "draft"

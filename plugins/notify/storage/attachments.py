@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from notify.exceptions import ConfigurationError
-from notify.storage.models import attachments, message_attachments
+from notify.storage.models import attachments, campaign_attachments, message_attachments
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,32 @@ def of_messages(connection: Connection, message_ids: Sequence[int]) -> dict[int,
         file = KeptFile(row.filename, row.content_type, row.sha256, row.content, row.uri)
         found.setdefault(row.message_id, []).append(file)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedFile:
+    """A file of a campaign, and where its content is.
+
+    :param origin: where it was fetched, None where it was handed over
+    """
+
+    kept: KeptFile
+    origin: str | None
+
+
+def of_campaign(connection: Connection, number: int) -> list[CarriedFile]:
+    """The files of a campaign, in order."""
+    theirs = campaign_attachments
+    rows = connection.execute(
+        sa.select(theirs, attachments.c.content, attachments.c.uri.label("place"))
+        .join(attachments, attachments.c.sha256 == theirs.c.sha256)
+        .where(theirs.c.campaign_id == number)
+        .order_by(theirs.c.position)
+    )
+    return [
+        CarriedFile(KeptFile(row.filename, row.content_type, row.sha256, row.content, row.place), row.uri)
+        for row in rows
+    ]
 
 
 def sizes(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
