@@ -11,9 +11,9 @@ from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
-from airflow.exceptions import AirflowException
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
+from airflow.sdk.exceptions import AirflowException
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy.orm import Session
