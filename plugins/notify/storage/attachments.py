@@ -122,6 +122,12 @@ def of_campaign(connection: Connection, number: int) -> list[CarriedFile]:
     ]
 
 
+def kept(connection: Connection, file: StoredFile) -> KeptFile:
+    """A file that is stored, with where its content is."""
+    row = connection.execute(sa.select(attachments).where(attachments.c.sha256 == file.sha256)).one()
+    return KeptFile(file.filename, file.content_type, file.sha256, row.content, row.uri)
+
+
 def sizes(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
     """How many bytes files have."""
     query = sa.select(attachments.c.sha256, attachments.c.size).where(attachments.c.sha256.in_(digests))

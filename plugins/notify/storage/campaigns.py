@@ -191,6 +191,20 @@ def rows_after(connection: Connection, number: int, after: int) -> list[tuple[in
     return [(row.number, Row(_place(row), row.recipient, row.fields or {})) for row in found]
 
 
+def typed(connection: Connection, number: int) -> list[str]:
+    """Who was typed, in order."""
+    table = campaign_rows
+    query = sa.select(table.c.recipient).where(table.c.campaign_id == number, table.c.place.is_(None))
+    return list(connection.scalars(query.order_by(table.c.number)))
+
+
+def count_listed(connection: Connection, number: int) -> int:
+    """How many came in a file."""
+    mine = campaign_rows.c.campaign_id == number, campaign_rows.c.place.is_not(None)
+    found: int = connection.execute(sa.select(sa.func.count()).where(*mine)).scalar_one()
+    return found
+
+
 def _place(row: sa.Row[Any]) -> str:
     return f"typed {row.number}" if row.place is None else f"row {row.place}"
 
@@ -388,13 +402,14 @@ _KEEP = sa.text("""
 """)
 
 
-def begin_pass(connection: Connection, only: int | None = None) -> Campaign | None:
+def begin_pass(connection: Connection, only: int | None = None, *, silence: timedelta = SILENCE) -> Campaign | None:
     """Begin a pass over the recipients of a campaign that waits for it, or whose pass has died.
 
     :param only: no other campaign
+    :param silence: of a pass that is dead
     :returns: None where none waits
     """
-    number = connection.scalar(_BEGIN, {"silence": SILENCE, "only": only})
+    number = connection.scalar(_BEGIN, {"silence": silence, "only": only})
     return None if number is None else read(connection, number)
 
 

@@ -121,6 +121,11 @@ def known_groups(connection: Connection, names: Iterable[str]) -> set[str]:
     return set(connection.scalars(sa.select(groups.c.name).where(_among(groups.c.name, names))))
 
 
+def group_names(connection: Connection) -> list[str]:
+    """All groups, by name."""
+    return list(connection.scalars(sa.select(groups.c.name).order_by(groups.c.name)))
+
+
 def members(connection: Connection, names: Iterable[str]) -> dict[str, list[Person]]:
     """The members of groups, by login; a group without members has an empty list, an unknown one is left out."""
     wanted = list(names)
