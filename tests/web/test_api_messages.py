@@ -305,9 +305,10 @@ def test_a_page_has_what_the_register_tells(user: TestClient) -> None:
     number = hand(user, recipient=["anna@example.com", "bob@example.com"], one_mail=True, priority="bulk")
     [line] = user.get(f"{API}/messages", params={"address": "BOB@example.com"}).json()["messages"]
     assert line | {"created_at": "", "not_before": ""} == {
-        "id": number, "status": "queued", "status_reason": None, "sender": "smtp_default", "site": None,
-        "kind": "send_message", "priority": "bulk", "subject": "Open Sesame", "case_id": None, "created_at": "", "not_before": "",
-        "sent_at": None, "address": "anna@example.com", "recipients": 2,
+        "id": number, "status": "queued", "status_reason": None, "channel": "email", "parts": 1,
+        "sender": "smtp_default", "site": None, "kind": "send_message", "priority": "bulk", "subject": "Open Sesame",
+        "case_id": None, "created_at": "", "not_before": "", "sent_at": None, "delivered_at": None,
+        "address": "anna@example.com", "recipients": 2,
     }  # fmt: skip
 
 

@@ -8,6 +8,19 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from notify.channels.base import Channel
+    from notify.domain.channel import ChannelName
+
+
+def channel_of(sender: str) -> ChannelName | None:
+    """How a sender's messages travel, by the type of its connection; None where there is none that says so."""
+    from notify import settings
+    from notify.exceptions import ConfigurationError
+
+    try:
+        found = settings.connection(sender)
+    except ConfigurationError:  # whoever uses the connection tells of it
+        return None
+    return settings.CHANNELS.get(found.conn_type or "") if found is not None else None
 
 
 def channel_for(sender: str) -> Channel:

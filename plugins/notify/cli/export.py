@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from notify import progress
 from notify.cli import arguments, audit
 from notify.cli.database import connect
+from notify.domain.channel import ChannelName
 from notify.domain.destination import sought
 from notify.domain.status import Status
 from notify.exceptions import NotifyError
@@ -44,6 +45,7 @@ def add_command(actions: Any) -> None:
 
 def _add_filters(export: argparse.ArgumentParser) -> None:
     export.add_argument("--status", choices=[status.value for status in Status], action="append", default=[])
+    export.add_argument("--channel", choices=[channel.value for channel in ChannelName], help="by this channel")
     for name, words in (
         ("--sender", "of this sender"),
         ("--site", "handed over for this site"),
@@ -62,6 +64,7 @@ def _wanted(options: argparse.Namespace) -> Search:
 
     return Search(
         statuses=frozenset(map(Status, options.status)),
+        channel=ChannelName(options.channel) if options.channel else None,
         sender=text_of("sender", options.sender),
         site=text_of("site", options.site),
         kind=text_of("kind", options.kind),

@@ -15,7 +15,7 @@ from notify.domain.destination import sought
 from notify.domain.status import Status
 from notify.exceptions import TransitionError
 from notify.settings import phone_region
-from notify.storage import bounces, outbox, register, schema
+from notify.storage import bounces, outbox, register, schema, sms_parts
 
 #: What a person may do to a message: the command, what it does, and how the register says it was done.
 ACTIONS: dict[str, tuple[str, Callable[[Connection, int], None], str]] = {
@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="the newest messages")
     listing.add_argument("--status", choices=[status.value for status in Status])
     listing.add_argument("--address", type=arguments.text, help="of a recipient, or a telephone number")
+    listing.add_argument("--channel", choices=[channel.value for channel in ChannelName])
     listing.add_argument("--site", type=arguments.text, help="handed over for this site")
     listing.add_argument("--limit", type=arguments.most, default=20, help="how many (default: %(default)s)")
     listing.set_defaults(run=_list)
@@ -78,12 +79,22 @@ def _list(options: argparse.Namespace) -> None:
             status=status,
             address=_sought(options.address),
             site=options.site,
+            channel=ChannelName(options.channel) if options.channel else None,
             limit=options.limit,
         )
     for row in found:
-        print(f"{row.id:>8}  {row.status:<11}  {row.created_at:%Y-%m-%d %H:%M:%SZ}  {row.subject}")
+        print(f"{row.id:>8}  {row.status:<11}  {row.created_at:%Y-%m-%d %H:%M:%SZ}  {_about(row)}")
     if not found:
         print("There are no such messages.")
+
+
+def _about(row: register.Line) -> str:
+    """A mail's subject. An SMS has none, and its text is for whoever may read it."""
+    return _parts(row.parts) if row.channel is ChannelName.SMS else row.subject
+
+
+def _parts(count: int) -> str:
+    return f"SMS, {count} part{'' if count == 1 else 's'}"
 
 
 def _sought(address: str | None) -> str | None:
@@ -95,7 +106,19 @@ def _show(options: argparse.Namespace) -> None:
         schema.require(connection)
         message = register.read(connection, options.id)
         reports = bounces.of_message(connection, options.id)
-    print("\n".join(_lines(message) + _reports(reports)))
+        parts = sms_parts.of_message(connection, options.id) if message.channel is ChannelName.SMS else ()
+    print("\n".join(_lines(message) + _arrivals(parts) + _reports(reports)))
+
+
+def _arrivals(parts: Sequence[sms_parts.Part]) -> list[str]:
+    return ["Parts", *(f"  {_arrival(one)}" for one in parts)] if parts else []
+
+
+def _arrival(one: sms_parts.Part) -> str:
+    """A part in one line: how it stands with it, since when, in whose words, for how much."""
+    at = f" at {one.reported_at:%Y-%m-%d %H:%M:%SZ}" if one.reported_at else ""
+    said = f": {one.words}" if one.words else ""
+    return f"{one.number}. {one.arrival}{at}{said}{f', {one.price:f}' if one.price is not None else ''}"
 
 
 def _reports(reports: Sequence[bounces.Told]) -> list[str]:
@@ -123,9 +146,11 @@ def _lines(message: register.RegisteredMessage) -> list[str]:
         f"  Message-ID   {message.message_id}",
         f"  Sender       {message.sender}; {message.priority}, {message.guarantee}",
         *([f"  Site         {message.site}"] if message.site else []),
-        *([f"  Parts        {message.parts}"] if message.channel is ChannelName.SMS else []),
+        *([f"  Channel      {_parts(message.parts)}"] if message.channel is ChannelName.SMS else []),
         f"  Handed over  {message.created_at:%Y-%m-%d %H:%M:%SZ} by {origin}",
     ]
+    if message.delivered_at:
+        lines.append(f"  Delivered    {message.delivered_at:%Y-%m-%d %H:%M:%SZ}")
     if not message.has_body:
         lines.append("  No body any more (removed by Housekeeping, or erased)")
     if message.status is Status.QUEUED:

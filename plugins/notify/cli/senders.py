@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Connection
 
 from notify import settings
+from notify.channels import channel_of
 from notify.cli.database import connect
+from notify.domain.channel import ChannelName
 from notify.domain.limit import UNLIMITED, bulk_limit
 from notify.storage import identity, schema, senders
 from notify.storage.accounts import Account
@@ -70,7 +72,7 @@ def _outlooks(connection: Connection, found: Sequence[Standing], served: Collect
 
 def _document(one: Standing, outlook: Outlook, served: Collection[str]) -> dict[str, Any]:
     """A sender for programs, as the API has it."""
-    told = {"served": one.sender in served, "summary": _summary(one, served)}
+    told = {"channel": channel_of(one.sender), "served": one.sender in served, "summary": _summary(one, served)}
     empty = asdict(outlook.expected) if outlook.expected else None
     account = one.account.document() if one.account else None
     return asdict(one) | told | {"account": account, "empty": empty, "empty_reason": outlook.why or None}
@@ -88,15 +90,17 @@ def _summary(one: Standing, served: Collection[str]) -> str:
 
 
 def _lines(one: Standing, outlook: Outlook, served: Collection[str]) -> Iterator[str]:
-    yield f"{one.sender}: {_summary(one, served)}"
+    parts = channel_of(one.sender) is ChannelName.SMS
+    yield f"{one.sender}{' (SMS)' if parts else ''}: {_summary(one, served)}"
     yield f"  Served      {'yes' if one.sender in served else 'no: it is not in the Variable notify_senders'}"
-    yield f"  Due         {one.queue.due:,}{_since(one.queue.due_since, one.at)}"
+    due = f" ({one.queue.parts.total:,} parts)" if parts and one.queue.due else ""
+    yield f"  Due         {one.queue.due:,}{due}{_since(one.queue.due_since, one.at)}"
     if one.queue.due:
         yield f"  Empty       {_empty(one, outlook)}"
     yield f"  Later       {one.queue.later:,}{_first(one.queue.next_at)}"
     if one.held:
         yield f"  Held        {one.held:,}, by a person; see python -m notify messages list --status held"
-    yield f"  Limit       {_limit(one)}"
+    yield f"  Limit       {_limit(one, ' parts' if parts else '')}"
     yield f"  Last run    {_run(one.last_run, one.at) if one.last_run else 'none yet'}"
     if one.account:
         yield f"  Credit      {_credit(one.account)}"
@@ -120,12 +124,12 @@ def _first(moment: datetime | None) -> str:
     return f", the first at {_written(moment)}" if moment else ""
 
 
-def _limit(one: Standing) -> str:
+def _limit(one: Standing, unit: str) -> str:
     if one.limit == UNLIMITED:
         told = "none"
     else:
         used = f"used {one.used.total:,} (bulk {one.used.bulk:,} of {bulk_limit(one.limit):,})"
-        told = f"{one.limit:,} in any 60 minutes, {used}"
+        told = f"{one.limit:,}{unit} in any 60 minutes, {used}"
     held = f"; {one.held_back:,} held back" if one.held_back else ""
     seen = f"the pool at {_written(one.limit_seen_at)}" if one.limit_seen_at else "the default: no run has seen a pool"
     return f"{told}{held}; from {seen}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -63,6 +63,7 @@ class RegisteredMessage:
     """A message with all that is known of it, its text aside.
 
     :param created_by: who handed it over, and by what door; None where that is a task, or Python code
+    :param delivered_at: when it had arrived, where that is known, see :func:`arrivals`
     :param has_body: whether its text is still kept
     """
 
@@ -86,6 +87,7 @@ class RegisteredMessage:
     not_before: datetime
     expires_at: datetime | None
     sent_at: datetime | None
+    delivered_at: datetime | None
     has_body: bool
     recipients: tuple[RegisteredRecipient, ...]
     tries: tuple[RegisteredAttempt, ...]
@@ -111,10 +113,41 @@ def read(connection: Connection, number: int) -> RegisteredMessage:
         status=Status(head.status),
         channel=ChannelName(head.channel),
         has_body=head.content_id is not None,
+        delivered_at=_arrival(connection, head),
         recipients=_rows(connection, RegisteredRecipient, recipients, number, recipients.c.position),
         tries=_rows(connection, RegisteredAttempt, attempts, number, attempts.c.number),
         events=_rows(connection, RegisteredEvent, message_events, number, message_events.c.id),
     )
+
+
+def _arrival(connection: Connection, head: sa.Row[Any]) -> datetime | None:
+    return arrivals(connection, [head.id]).get(head.id) if head.status == Status.DELIVERED else None
+
+
+# By the clock of who delivered the last part; where no receipt says when, by ours, when that was noted.
+_ARRIVALS = sa.text("""
+    select m.id, coalesce(
+        (select max(p.reported_at) from notify.sms_parts p where p.message_id = m.id and p.arrival = 'delivered'),
+        (select max(e.at) from notify.message_events e where e.message_id = m.id and e.to_status = 'delivered')) as at
+    from unnest(cast(:numbers as bigint[])) m (id)
+""")
+
+
+def arrivals(connection: Connection, numbers: Collection[int]) -> dict[int, datetime]:
+    """When messages had arrived that are delivered, by their numbers."""
+    if not numbers:
+        return {}
+    return {row.id: row.at for row in connection.execute(_ARRIVALS, {"numbers": list(numbers)}) if row.at is not None}
+
+
+def texts_of_sms(connection: Connection, numbers: Collection[int]) -> dict[int, str]:
+    """What those of these messages say that are SMS, by their numbers; without those whose text is gone."""
+    query = (
+        sa.select(messages.c.id, contents.c.body)
+        .join(contents, contents.c.id == messages.c.content_id)
+        .where(messages.c.id.in_(numbers), messages.c.channel == ChannelName.SMS.value)
+    )
+    return {row.id: row.body.decode() for row in connection.execute(query)} if numbers else {}
 
 
 def statuses(connection: Connection, numbers: Collection[int]) -> dict[int, Status]:
@@ -159,12 +192,17 @@ def _rows(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message in a list."""
+    """A message in a list.
+
+    :param parts: of an SMS; of a mail 1
+    """
 
     id: int
     status: str
     created_at: datetime
     subject: str
+    channel: ChannelName
+    parts: int
 
 
 def newest(
@@ -173,6 +211,7 @@ def newest(
     status: Status | None = None,
     address: str | None = None,
     site: str | None = None,
+    channel: ChannelName | None = None,
     limit: int = 20,
 ) -> Sequence[Line]:
     """The newest messages, by number.
@@ -180,14 +219,17 @@ def newest(
     :param address: of one of its recipients
     :param site: the branch that it was handed over for
     """
-    query = sa.select(messages.c.id, messages.c.status, messages.c.created_at, messages.c.subject)
+    query = sa.select(*(messages.c[name] for name in Line.__dataclass_fields__))
     if status is not None:
         query = query.where(messages.c.status == status.value)
     if status is Status.SENDING:  # found by their open attempts: an index of their own would cost each claim
         query = query.where(messages.c.id.in_(sa.select(attempts.c.message_id).where(attempts.c.ended_at.is_(None))))
     if site is not None:
         query = query.where(messages.c.site == site)
+    if channel is not None:
+        query = query.where(messages.c.channel == channel.value)
     if address is not None:
         mine = sa.select(recipients.c.message_id).where(sa.func.lower(recipients.c.address) == address.lower())
         query = query.where(messages.c.id.in_(mine))
-    return [Line(*row) for row in connection.execute(query.order_by(messages.c.id.desc()).limit(limit))]
+    rows = connection.execute(query.order_by(messages.c.id.desc()).limit(limit))
+    return [Line(**row._asdict() | {"channel": ChannelName(row.channel)}) for row in rows]

@@ -16,7 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.status import Status
+from notify.storage import register
 from notify.storage.models import attempts, drains, messages, recipients
 
 #: The most messages that one page looks at, where no index serves its filter.
@@ -43,6 +45,7 @@ class Search:
     """
 
     statuses: frozenset[Status] = frozenset()
+    channel: ChannelName | None = None
     sender: str | None = None
     site: str | None = None
     kind: str | None = None
@@ -68,11 +71,17 @@ def told(wanted: Search) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message in a page."""
+    """A message in a page.
+
+    :param parts: of an SMS; of a mail 1
+    :param delivered_at: when it had arrived, where that is known, see :func:`notify.storage.register.arrivals`
+    """
 
     id: int
     status: Status
     status_reason: str | None
+    channel: ChannelName
+    parts: int
     sender: str
     site: str | None
     kind: str
@@ -84,6 +93,7 @@ class Found:
     sent_at: datetime | None
     address: str | None
     recipients: int
+    delivered_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +177,8 @@ def _number_at(connection: Connection, moment: datetime) -> int | None:
 
 
 _COLUMNS = (
-    "id", "status", "status_reason", "sender", "site", "kind", "priority", "subject", "case_id", "created_at",
-    "not_before", "sent_at",
+    "id", "status", "status_reason", "channel", "parts", "sender", "site", "kind", "priority", "subject", "case_id",
+    "created_at", "not_before", "sent_at",
 )  # fmt: skip
 
 
@@ -181,6 +191,7 @@ def _query(wanted: Search, top: int | None, bottom: int | None) -> sa.Select[tup
     if wanted.statuses:
         query = query.where(messages.c.status.in_([status.value for status in wanted.statuses]))
     for column, value in (
+        (messages.c.channel, wanted.channel),
         (messages.c.sender, wanted.sender),
         (messages.c.site, wanted.site),
         (messages.c.kind, wanted.kind),
@@ -218,7 +229,7 @@ def _of_run(wanted: Search) -> sa.CompoundSelect[tuple[int]]:
 
 
 def _found(connection: Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[Found]:
-    """Add each message's first recipient, and how many it has."""
+    """Add each message's first recipient, how many it has, and when it had arrived."""
     numbers = [row.id for row in rows]
     whom = (
         sa.select(
@@ -232,7 +243,9 @@ def _found(connection: Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[Foun
         recipients, (recipients.c.message_id == whom.c.message_id) & (recipients.c.position == whom.c.first)
     )
     known = {row.message_id: row for row in connection.execute(query)} if numbers else {}
+    arrived = register.arrivals(connection, [row.id for row in rows if row.status == Status.DELIVERED])
     for row in rows:
         one = known.get(row.id)
-        values = row._asdict() | {"status": Status(row.status)}
-        yield Found(**values, address=one.address if one else None, recipients=one.size if one else 0)
+        values = row._asdict() | {"status": Status(row.status), "channel": ChannelName(row.channel)}
+        values |= {"address": one.address if one else None, "recipients": one.size if one else 0}
+        yield Found(**values, delivered_at=arrived.get(row.id))

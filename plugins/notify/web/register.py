@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.status import RESENDABLE, Status
 from notify.storage import outbox, register
 from notify.storage.search import Search
@@ -33,6 +34,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
     status: Annotated[
         list[Status] | None, OPTIONAL, Query(description="In one of these states; may be given again")
     ] = None,
+    channel: Annotated[ChannelName | None, OPTIONAL, Query(description="By this channel")] = None,
     sender: Annotated[str, Query(description="Of this sender")] = "",
     site: Annotated[str, Query(description="Handed over for this site")] = "",
     kind: Annotated[str, Query(description="Of this kind: `send_message`, `digest`, or that of an event")] = "",
@@ -49,6 +51,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
         raise UnusableQuery("dag_id and run_id name a run together; give both, or neither.")
     return Search(
         statuses=frozenset(status or ()),
+        channel=channel,
         sender=text_of("sender", sender),
         site=text_of("site", site),
         kind=text_of("kind", kind),

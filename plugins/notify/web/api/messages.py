@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -10,7 +11,8 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
-from notify.storage import bounces, register
+from notify.domain.channel import ChannelName
+from notify.storage import bounces, register, sms_parts
 from notify.storage.register import RegisteredMessage
 from notify.storage.search import search
 from notify.table import MEDIA_TYPES, Format
@@ -39,6 +41,8 @@ OTHERS = (Format.JSONL, Format.CSV)
     id=4711,
     status="sent",
     status_reason=None,
+    channel="email",
+    parts=1,
     sender="smtp_default",
     site=None,
     kind="send_message",
@@ -48,6 +52,7 @@ OTHERS = (Format.JSONL, Format.CSV)
     created_at="2026-11-30T08:00:00Z",
     not_before="2026-11-30T08:00:00Z",
     sent_at="2026-11-30T08:03:02Z",
+    delivered_at=None,
     address="anna@example.com",
     recipients=1,
 )
@@ -57,10 +62,13 @@ class Found(Answer):
     :param id: its number in the register
     :param status: its state
     :param status_reason: why it is in it, where that is known
+    :param channel: `email` or `sms`
+    :param parts: of an SMS; of a mail 1
     :param site: the branch that it was handed over for
     :param kind: `send_message`, `digest`, or that of an event
     :param created_at: when it was handed over
     :param not_before: when it may leave
+    :param delivered_at: when it had arrived, where that is known
     :param address: of the first recipient
     :param recipients: how many there are
     """
@@ -68,6 +76,8 @@ class Found(Answer):
     id: int
     status: str
     status_reason: str | None
+    channel: str
+    parts: int
     sender: str
     site: str | None
     kind: str
@@ -77,6 +87,7 @@ class Found(Answer):
     created_at: datetime
     not_before: datetime
     sent_at: datetime | None
+    delivered_at: datetime | None
     address: str | None
     recipients: int
 
@@ -191,10 +202,39 @@ class Report(Answer):
 
 
 @shown(
+    number=1,
+    arrival="delivered",
+    words="DELIVRD",
+    reported_at="2026-11-30T08:03:09Z",
+    price="0.0500",
+    carrier="231.1",
+)
+class Arrival(Answer):
+    """How it stands with a part of an SMS.
+
+    :param number: of the part, from 1
+    :param arrival: underway, delivered or undelivered
+    :param words: how the gateway says it
+    :param reported_at: when that was, by the gateway's clock
+    :param price: what was charged for it, in the account's currency
+    :param carrier: the network, as the gateway names it
+    """
+
+    number: int
+    arrival: str
+    words: str | None
+    reported_at: datetime | None
+    price: Decimal | None
+    carrier: str | None
+
+
+@shown(
     id=4711,
     message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
     status="sent",
     status_reason=None,
+    channel="email",
+    parts=1,
     sender="smtp_default",
     site=None,
     kind="send_message",
@@ -209,6 +249,7 @@ class Report(Answer):
     not_before="2026-11-30T08:00:00Z",
     expires_at=None,
     sent_at="2026-11-30T08:03:02Z",
+    delivered_at=None,
     leaves=None,
     leaves_reason=None,
     has_body=True,
@@ -216,6 +257,7 @@ class Report(Answer):
     attempts=[Attempt],
     history=[Moved],
     reports=[],
+    arrivals=[],
 )
 class Message(Answer):
     """A message with all that is known of it, its text aside.
@@ -224,24 +266,30 @@ class Message(Answer):
     :param message_id: its Message-ID
     :param status: its state
     :param status_reason: why it is in it, where that is known
+    :param channel: `email` or `sms`
+    :param parts: of an SMS; of a mail 1
     :param site: the branch that it was handed over for
     :param origin_dag_id: the DAG whose task handed it over, if one did
     :param origin_run_id: the run of that
     :param created_by: who else handed it over, and by what door
     :param created_at: when
     :param not_before: when it may leave
+    :param delivered_at: when it had arrived, where that is known
     :param leaves: when it is expected to leave; null where it is not queued, or nobody can tell
     :param leaves_reason: why nobody can tell
     :param has_body: whether its text is still kept
     :param attempts: to send it
     :param history: of its states
     :param reports: that came back
+    :param arrivals: of the parts that an SMS gateway took, those of each attempt
     """
 
     id: int
     message_id: str
     status: str
     status_reason: str | None
+    channel: str
+    parts: int
     sender: str
     site: str | None
     kind: str
@@ -256,6 +304,7 @@ class Message(Answer):
     not_before: datetime
     expires_at: datetime | None
     sent_at: datetime | None
+    delivered_at: datetime | None
     leaves: Forecast | None = None
     leaves_reason: str | None = None
     has_body: bool
@@ -263,6 +312,7 @@ class Message(Answer):
     attempts: list[Attempt] = Field(validation_alias="tries")
     history: list[Moved] = Field(validation_alias="events")
     reports: list[Report] = Field(default_factory=list)
+    arrivals: list[Arrival] = Field(default_factory=list)
 
 
 @shown(
@@ -421,10 +471,11 @@ def get_message(number: Number) -> Message:
     with reading() as connection:
         found = register.read(connection, number)
         reports = bounces.of_message(connection, number)
+        arrivals = sms_parts.of_message(connection, number) if found.channel is ChannelName.SMS else ()
         outlook = forecast.of_message(connection, found)
     told = {name: getattr(found, name) for name in RegisteredMessage.__dataclass_fields__}
     told |= {"leaves": outlook.expected, "leaves_reason": outlook.why or None}
-    return Message.model_validate(told | {"reports": reports})
+    return Message.model_validate(told | {"reports": reports, "arrivals": arrivals})
 
 
 @router.get(

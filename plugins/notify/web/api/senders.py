@@ -11,6 +11,7 @@ from fastapi import Path
 from sqlalchemy.engine import Connection
 
 from notify import settings
+from notify.channels import channel_of
 from notify.storage import identity, senders
 from notify.storage.senders import Standing
 from notify.web import airflow, forecast
@@ -26,12 +27,13 @@ from notify.witness import Witness
 router = routes("/senders", "senders")
 
 
-@shown(due=120, due_bulk=0, later=3, due_since="2026-11-30T08:00:00Z", next_at="2026-11-30T18:00:00Z")
+@shown(due=120, due_bulk=0, due_parts=120, later=3, due_since="2026-11-30T08:00:00Z", next_at="2026-11-30T18:00:00Z")
 class Queue(Answer):
     """What waits for a sender.
 
     :param due: could leave now, if the limit allowed it
     :param due_bulk: of that, bulk
+    :param due_parts: what of it counts against the limit: an SMS its parts, a mail one
     :param later: waits for its time or its next try
     :param due_since: since when the first of it is due
     :param next_at: when the next of it will be due
@@ -39,6 +41,7 @@ class Queue(Answer):
 
     due: int
     due_bulk: int
+    due_parts: int
     later: int
     due_since: datetime | None
     next_at: datetime | None
@@ -46,7 +49,7 @@ class Queue(Answer):
 
 @shown(total=100, bulk=0)
 class Usage(Answer):
-    """What counts against the limit: attempts that are open, or that ended in the last 60 minutes.
+    """What counts against the limit: attempts that are open, or that ended in the last 60 minutes; of SMS their parts.
 
     :param bulk: those of bulk messages, which may use 80 % of the limit
     """
@@ -115,6 +118,7 @@ class Account(Answer):
 
 @shown(
     sender="smtp_default",
+    channel="email",
     served=True,
     summary="the limit holds it back until",
     until="2026-11-30T09:03:00Z",
@@ -137,12 +141,13 @@ class Account(Answer):
 class Sender(Answer):
     """How a sender stands.
 
+    :param channel: `email` or `sms`; null where no connection says so
     :param served: whether runs of Notifications serve it
     :param summary: in a few words, what stands between its messages and their readers
     :param until: the moment that these words end in, if they do
     :param at: the moment that all of it is of
     :param held: messages that a person holds
-    :param limit: messages in any 60 minutes; -1: none, 0: it holds everything
+    :param limit: messages in any 60 minutes, or parts where it is a sender of SMS; -1: none, 0: it holds everything
     :param limit_seen_at: when a run found that in the pool; null if none did yet
     :param held_back: due, and held back by the limit
     :param next_slot_at: when the limit lets the next of it through, where a time can be told
@@ -155,6 +160,7 @@ class Sender(Answer):
     """
 
     sender: str
+    channel: str | None
     served: bool
     summary: str
     until: datetime | None
@@ -221,7 +227,10 @@ def get_sender(name: Annotated[str, Path(description="The sender's connection id
 def _told(connection: Connection, one: Standing, served: Collection[str], sending: DagState) -> Sender:
     summary, until = one.answer(served)
     outlook = forecast.of_sender(connection, one, served, sending)
+    queue = {name: getattr(one.queue, name) for name in Queue.model_fields if name != "due_parts"}
+    queue |= {"due_parts": one.queue.parts.total}
     told = {name: getattr(one, name) for name in Standing.__dataclass_fields__}
     told |= {"served": one.sender in served, "summary": summary, "until": until}
+    told |= {"channel": channel_of(one.sender), "queue": queue}
     told |= {"account": one.account.document() if one.account else None}
     return Sender.model_validate(told | {"empty": outlook.expected, "empty_reason": outlook.why or None})

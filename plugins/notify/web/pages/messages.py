@@ -31,6 +31,9 @@ from notify.web.rights import Right, requires
 
 router = APIRouter(prefix="/messages")
 
+#: How people call the channels.
+CHANNELS = {ChannelName.EMAIL: "mail", ChannelName.SMS: "SMS"}
+
 #: Messages on a page.
 PAGE = 50
 
@@ -70,6 +73,7 @@ def listing(  # noqa: PLR0917 - one for each field
     """The register, newest first; behind an action on several messages, with what was done."""
     with reading() as connection:
         found = search(connection, wanted, before=before, limit=PAGE)
+        texts = _texts(connection, found.found) if Right.READ_BODIES.of(user) else {}
     given = [(name, value) for name, value in request.query_params.multi_items() if value]
     filters = [(name, value) for name, value in given if name not in _NO_FILTERS]
     return page(
@@ -78,7 +82,9 @@ def listing(  # noqa: PLR0917 - one for each field
         title="Messages",
         user=user,
         page=found,
+        texts=texts,
         wanted=wanted,
+        channels=CHANNELS,
         statuses=list(Status),
         senders=_senders(),
         first=before is None,
@@ -88,6 +94,11 @@ def listing(  # noqa: PLR0917 - one for each field
         done=done,
         count=count,
     )
+
+
+def _texts(connection: Connection, found: Collection[Found]) -> dict[int, str]:
+    """What the SMS of a page say, in place of subjects, which they have none of."""
+    return register.texts_of_sms(connection, [one.id for one in found if one.channel is ChannelName.SMS])
 
 
 def _senders() -> tuple[str, ...]:

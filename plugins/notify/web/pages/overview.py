@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from notify import settings
+from notify.channels import channel_of
 from notify.storage import activity, balance, identity, outbox, senders
 from notify.web import airflow, forecast
 from notify.web.outbox import reading
@@ -24,6 +25,7 @@ IDLE = {
     "Notifications": "no message is sent",
     "UserNotifications": "what is put aside stays there",
     "Reminders": "nobody is told of deadlines",
+    "MassMailing": "no campaign's messages are made",
     "DeliveryReports": "nobody learns which mails came back",
     "Housekeeping": "nothing old is removed",
 }
@@ -42,6 +44,7 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         outlooks = {one.sender: forecast.of_sender(connection, one, served, dags[0]) for one in standings}
         day = plot(activity.last_day(connection))
         checked = balance.last(connection)
+    channels = {one.sender: channel_of(one.sender) for one in standings}
     return page(
         request,
         "overview.html",
@@ -49,6 +52,7 @@ def overview(request: Request, user: Annotated[BaseUser, requires(Right.READ_SET
         user=user,
         standings=standings,
         outlooks=outlooks,
+        channels=channels,
         served=served,
         sites=settings.sites(one.sender for one in standings),
         copy=copy,

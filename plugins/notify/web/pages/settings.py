@@ -14,8 +14,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from notify import settings
-from notify.channels import channel_for
+from notify.channels import channel_for, channel_of
 from notify.domain import push
+from notify.domain.channel import ChannelName
 from notify.domain.limit import Usage
 from notify.domain.schedule import parse_schedule
 from notify.exceptions import ConfigurationError, InvalidSchedule, SenderFault
@@ -108,6 +109,7 @@ class Sender:
     :param fault: why its connection cannot be used, and what to do; None where it can
     :param pool: None where there is none
     :param used: what counts against its limit now; None where the outbox does not answer
+    :param channel: how its messages travel, None where no connection says so
     :param push_to: where its gateway may push receipts to; empty where it cannot, or nobody has said where Airflow is
     """
 
@@ -117,6 +119,7 @@ class Sender:
     pool: PoolState | None
     used: Usage | None
     push_to: str = ""
+    channel: ChannelName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +262,9 @@ def _sender(name: str, pool: PoolState | None, kept: Kept | None) -> Sender:
     try:
         channel = channel_for(name)
         push_to = _push_to(name, kept.token) if kept and channel.pushes else ""
-        return Sender(name, dict(channel.about()), None, pool, used, push_to)
+        return Sender(name, dict(channel.about()), None, pool, used, push_to, channel_of(name))
     except SenderFault as fault:
-        return Sender(name, {}, fault, pool, used)
+        return Sender(name, {}, fault, pool, used, channel=channel_of(name))
     except ConfigurationError as error:
         return Sender(name, {}, SenderFault(str(error), "See Health."), pool, used)
 
