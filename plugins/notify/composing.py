@@ -18,6 +18,7 @@ class Letter:
     :param fields: the header lines that belong to the text, see :class:`notify.rendering.mime.Body`
     :param content_id: the text, stored already, see :func:`notify.storage.outbox.add_contents`
     :param content_size: its bytes
+    :param site: the branch that its cases belong to
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Letter:
     content_id: int
     content_size: int
     case_id: str | None = None
+    site: str | None = None
 
 
 def compose(
@@ -65,6 +67,7 @@ def compose(
         not_before=now,
         language=letter.language,
         case_id=letter.case_id,
+        site=letter.site,
     )
 
 

@@ -58,7 +58,8 @@ def set_deadline(
     Setting it again as it is changes nothing. A term belongs to the stage that ``case`` tells; without one, to the
     whole case. What ``case`` tells is remembered as the case's present state.
 
-    :param case: its id, or ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``; the owner must be known
+    :param case: its id, or ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``, ``site``; the owner must be
+        known
     :param due: a time with its zone, or a delay from now
     :param advance: delays before it, at which the owner is told; each a delay, or ``{"before": …, "calendar": …}``
     :param escalations: ``{"after": …, "to": [people, groups, @owner, @supervisor], "calendar": …}``, or a delay alone,
@@ -208,6 +209,10 @@ class _Setting:
             ended = f"ended at {self.known.closed_at:%Y-%m-%d %H:%M}Z; nobody would be told"
             self.fault("case.id", f"{self.known.id!r} {ended}. If it goes on, publish case_received first")
 
+    def check_site(self, settings: HandOverSettings) -> None:
+        if self.case is not None and (wrong := settings.fault_of_site(self.case.site)) is not None:
+            self.fault("case.site", wrong)
+
     def set_before(self, earlier: Iterable[Deadline], plan: Mapping[str, Any]) -> Deadline | None:
         """What the same caller has set in the same way: a task that runs again moves nothing, however late it is."""
         told = self.case.owner if self.case else None
@@ -270,6 +275,7 @@ class _Term(_Setting):
 
     def _check(self) -> None:
         self.check_case()
+        self.check_site(self.settings)
         self._check_owner()
         self._check_names()
         for field, name in self._named_calendars():
@@ -332,6 +338,8 @@ class _Reminder(_Setting):
         if not self.faults and (unchanged := self.set_before(earlier, plan)):
             return unchanged
         self.check_case()
+        if case is not None and case.site is not None:  # nothing else here needs any setting
+            self.check_site(hand_over_settings())
         self._check_person()
         due_at = moment_after(self.draft.at, self.now)
         if self.faults or case is None or login is None or due_at is None:

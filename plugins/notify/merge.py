@@ -172,8 +172,6 @@ class _Run:
     def __init__(self, plan: Merger) -> None:
         self.plan = plan
         self.settings = plan.settings
-        self.sender = plan.settings.mail_sender
-        self.identity = plan.settings.identity(self.sender)
         self.templates = library(plan.settings.templates)
         self.result = MergeResult()
         self.reasons: Counter[str] = Counter()
@@ -283,6 +281,12 @@ class _Move:
     subject: str = ""
     language: str = ""
 
+    @property
+    def site(self) -> str | None:
+        """The branch that all of it is of; None where it is of several, or of none."""
+        sites = {item.site for item in self.items}
+        return sites.pop() if len(sites) == 1 else None
+
 
 class _Moves:
     """What becomes of a batch of people's notifications.
@@ -382,7 +386,7 @@ class _Moves:
             timezone=move.person.timezone or self.run.settings.timezone,
             data={
                 "digest": arrange(_entry(item) for item in move.items),
-                "site_name": self.run.identity.name,
+                "site_name": self.run.settings.identity(self.run.settings.mail_sender_of(move.site)).name,
                 "recipient": {
                     "login": move.person.login,
                     "name": move.person.name,
@@ -411,12 +415,13 @@ class _Moves:
         deferred.keep(self.connection, self.kept)
 
     def _mail(self, move: _Move, contents: Mapping[bytes, int]) -> NewMessage:
+        sender = self.run.settings.mail_sender_of(move.site)
         return compose(
             _letter(move, contents),
             move.address,
             move.person.login,
-            sender=self.run.sender,
-            domain=self.run.identity.domain,
+            sender=sender,
+            domain=self.run.settings.identity(sender).domain,
             now=move.not_before,
             unsubscribe=self._unsubscribe(move),
         )
@@ -469,6 +474,7 @@ def _letter(move: _Move, contents: Mapping[bytes, int]) -> Letter:
             content_id=first.content_id,
             content_size=first.content_size,
             case_id=case_id,
+            site=move.site,
         )
     return Letter(
         kind=DIGEST,
@@ -478,4 +484,5 @@ def _letter(move: _Move, contents: Mapping[bytes, int]) -> Letter:
         content_id=contents[move.digest.content],
         content_size=len(move.digest.content),
         case_id=case_id,
+        site=move.site,
     )

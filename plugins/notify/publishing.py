@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,7 +33,7 @@ from notify.exceptions import Fault, InvalidEvent, TemplateBroken, TemplateError
 from notify.joining import Connectable, joined
 from notify.rendering import mime
 from notify.rendering.library import Rendered, library
-from notify.settings import HandOverSettings, hand_over_settings
+from notify.settings import HandOverSettings, SenderIdentity, hand_over_settings
 from notify.storage import cases, deadlines, events, outbox, people, preferences, schema, suppressions, unsubscriptions
 from notify.storage.events import Counted, NewEvent, NewNotification
 from notify.storage.outbox import Origin
@@ -85,7 +86,8 @@ def publish(
 
     :param kind: a registered kind, e.g. ``case_received``
     :param recipients: logins, groups or addresses; a list, or one string separated by semicolons or commas
-    :param case: what it is about: its id, or ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``
+    :param case: what it is about: its id, or ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``,
+        ``site`` (the branch whose sender sends the mails)
     :param actor: login or address of who did it, who is not told of it
     :param data: the fields of the kind's template
     :param occurred_at: when it happened, with its zone; what is put aside is due seen from then. By default now
@@ -184,8 +186,6 @@ class _Publication:
         self.origin = origin
         self.now = outbox.now(connection)
         self.moment = draft.occurred_at or self.now
-        self.sender = settings.mail_sender
-        self.identity = settings.identity(self.sender)
         self.case: Case | None = None
         self.named: dict[str, Person | None] = {}
         self._copies: dict[tuple[object, ...], _Copy] = {}
@@ -231,6 +231,9 @@ class _Publication:
         told = self.draft.case
         if told is None:
             return None
+        # What is told now must be one; of what is known, the senders may be gone since.
+        if (wrong := self.settings.fault_of_site(told.site)) is not None:
+            self._fault("case.site", wrong)
         known = cases.find(self.connection, [told.id]).get(told.id)
         return Case(
             id=told.id,
@@ -239,7 +242,23 @@ class _Publication:
             process=told.process or (known.process if known else None),
             stage=told.stage or (known.stage if known else None),
             owner=told.owner or (known.owner if known else None),
+            site=told.site or (known.site if known else None),
         )
+
+    @property
+    def site(self) -> str | None:
+        """The branch that the case belongs to."""
+        return self.case.site if self.case else None
+
+    @cached_property
+    def sender(self) -> str:
+        """Whoever sends its mails: the site's sender, else the first of mails."""
+        return self.settings.mail_sender_of(self.site)
+
+    @property
+    def identity(self) -> SenderIdentity:
+        """What readers see of that sender."""
+        return self.settings.identity(self.sender)
 
     def _data(self) -> Any:
         """The event's own fields as JSON has them, for the register."""
@@ -425,6 +444,7 @@ class _Publication:
             content_id=contents[copy.body.content],
             content_size=len(copy.body.content),
             case_id=case_id,
+            site=self.site,
         )
 
     def _stored(self, kind: Kind, homes: Sequence[NewNotification], data: Any) -> Published:

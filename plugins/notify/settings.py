@@ -289,7 +289,22 @@ class HandOverSettings:
     @property
     def mail_sender(self) -> str:
         """The first sender of mails; what is for one that nobody has set up yet waits."""
-        return self.sender_of(ChannelName.EMAIL) or DEFAULT_SENDERS[0]
+        return self.mail_sender_of(None)
+
+    @property
+    def sms_sender(self) -> str | None:
+        """The first sender of SMS; an event goes by mail where there is none."""
+        return self.sms_sender_of(None)
+
+    def mail_sender_of(self, site: str | None) -> str:
+        """The sender of mails of a site, else the first."""
+        return self.sender_of(ChannelName.EMAIL, site) or DEFAULT_SENDERS[0]
+
+    def sms_sender_of(self, site: str | None) -> str | None:
+        """The sender of SMS of a site, else the first; one without a connection sends no SMS."""
+        of_channel = [one for one in self.senders if self.identity(one).channel is ChannelName.SMS]
+        of_site = (one for one in of_channel if site is not None and self.identity(one).site == site)
+        return next(of_site, None) or next(iter(of_channel), None)
 
     def fault_of_site(self, site: str | None) -> str | None:
         """What is wrong with a site that a producer names; None where some sender belongs to it."""

@@ -8,16 +8,24 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.sdk import Connection as AirflowConnection
 from sqlalchemy.engine import Connection, Engine
 
 from notify import settings as reading
 from notify.channels.smtp import SmtpChannel
+from notify.deadlines import set_deadline
+from notify.domain.person import Person
+from notify.domain.preference import Frequency, Preference
 from notify.drain import Drainer
-from notify.exceptions import InvalidMessage
+from notify.exceptions import InvalidDeadline, InvalidEvent, InvalidMessage
 from notify.handover import hand_over
+from notify.merge import Merger
+from notify.publishing import publish_event
+from notify.remind import Reminding
 from notify.settings import HandOverSettings
-from notify.storage import register
+from notify.storage import people, preferences, register
+from notify.storage.models import messages
 from notify.storage.search import Search, search
 from tests.conftest import Command
 from tests.smtp_sink import HOST, SmtpSink
@@ -165,3 +173,119 @@ def test_a_long_batch_keeps_sites(connection: Connection, settings: HandOverSett
     given = {"recipient": readers, "subject": "Hi", "message": "Hello", "site": "Košice"}
     stored = hand_over(connection, given, settings).messages
     assert {register.read(connection, one.id).site for one in stored} == {"Košice"}
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+PEOPLE = (
+    Person(login="anna", name="Anna", email="anna@example.com"),
+    Person(login="brian", name="Brian", email="brian@example.com"),
+)
+
+
+@pytest.fixture
+def staff(connection: Connection) -> Connection:
+    """People who get news at once, but for Anna: she gets hers hourly."""
+    people.save(connection, PEOPLE)
+    preferences.save(connection, "anna", "case_changed", Preference(frequency=Frequency.HOURLY))
+    connection.commit()
+    return connection
+
+
+def publish(connection: Connection, settings: HandOverSettings, case: Any, **more: Any) -> None:
+    changes = {"changes": [{"what": "comment_added", "text": "Look"}]}
+    fields = {"kind": "case_changed", "case": case, "recipients": ["anna", "brian"], "data": changes} | more
+    publish_event(connection, fields, settings)
+    connection.commit()
+
+
+def leaving(connection: Connection) -> list[tuple[str, str | None, str, str | None]]:
+    """Of each message in the outbox: its kind, its case, its sender and its site."""
+    connection.rollback()
+    return [
+        (row.kind, row.case_id, row.sender, row.site)
+        for row in connection.execute(sa.select(messages).order_by(messages.c.id))
+    ]
+
+
+def merge(connection: Connection, engine: Engine, settings: HandOverSettings) -> None:
+    """Move all that is put aside, as if its time had come."""
+    connection.execute(sa.text("update notify.deferred set due_at = now(), look_at = now()"))
+    connection.commit()
+    Merger(engine, settings).run()
+
+
+def test_an_event_leaves_through_the_sender_of_its_case(
+    staff: Connection, engine: Engine, settings: HandOverSettings
+) -> None:
+    """What is told of a case of a site leaves through the site's sender, at once or when its time has come."""
+    publish(staff, settings, {"id": "C-1", "site": "Brno"})
+    assert leaving(staff) == [("case_changed", "C-1", "smtp_brno", "Brno")]
+    merge(staff, engine, settings)
+    assert leaving(staff) == [("case_changed", "C-1", "smtp_brno", "Brno")] * 2
+    text = str(register.text(staff, register.newest(staff)[0].id))
+    assert "Firm Brno" in text
+
+
+def test_a_case_keeps_its_site(staff: Connection, engine: Engine, settings: HandOverSettings) -> None:
+    """A site that was told once holds for the case's later events, until another is told."""
+    for case in ({"id": "C-1", "site": "Brno"}, "C-1", {"id": "C-1", "site": "Košice"}, "C-1", "C-2"):
+        publish(staff, settings, case, recipients=["brian"])
+    assert [sender for _, _, sender, _ in leaving(staff)] == [
+        "smtp_brno", "smtp_brno", "smtp_kosice", "smtp_kosice", "smtp_default",
+    ]  # fmt: skip
+    assert staff.scalars(sa.text("select site from notify.events order by id")).all() == [
+        "Brno", "Brno", "Košice", "Košice", None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sites", "sender", "site"),
+    [
+        (("Brno", "Brno"), "smtp_brno", "Brno"),
+        (("Brno", "Košice"), "smtp_default", None),
+        (("Brno", None), "smtp_default", None),
+        ((None, None), "smtp_default", None),
+    ],
+)
+def test_a_digest_of_one_site(  # noqa: PLR0917 - a case has as many
+    staff: Connection, engine: Engine, settings: HandOverSettings, sites: list[str | None], sender: str, site: str
+) -> None:
+    """A digest of one site alone leaves through its sender and bears its name; one of several through the first."""
+    for number, of_case in enumerate(sites):
+        publish(staff, settings, {"id": f"C-{number}", "site": of_case}, recipients=["anna"])
+    merge(staff, engine, settings)
+    assert leaving(staff) == [("digest", None, sender, site)]
+    text = str(register.text(staff, register.newest(staff)[0].id))
+    assert ("Firm Brno" in text) == (sender == "smtp_brno")
+
+
+def test_an_event_of_a_site_that_nobody_has(staff: Connection, settings: HandOverSettings) -> None:
+    """A site of no sender is refused at an event, and at a deadline, by its field; nothing is remembered of it."""
+    case = {"id": "C-1", "owner": "anna", "site": "Brn"}
+    with pytest.raises(InvalidEvent, match=r"case.site: 'Brn' is the site of no sender \(Brno, Košice\)"):
+        publish(staff, settings, case)
+    with pytest.raises(InvalidDeadline, match=r"case.site: 'Brn' is the site of no sender \(Brno, Košice\)"):
+        set_deadline(case, "P1D", connection=staff, settings=settings)
+    assert staff.scalar(sa.text("select count(*) from notify.cases")) == 0
+
+
+def test_a_site_whose_senders_are_gone(staff: Connection, engine: Engine, settings: HandOverSettings) -> None:
+    """What waits for a site, and what is told of its cases, leaves through the first sender once it has none."""
+    publish(staff, settings, {"id": "C-1", "site": "Košice"}, recipients=["anna"])
+    fewer = replace(settings, senders=("smtp_default", "smtp_brno"))
+    merge(staff, engine, fewer)
+    publish(staff, fewer, "C-1", recipients=["brian"])
+    assert leaving(staff) == [("case_changed", "C-1", "smtp_default", "Košice")] * 2
+
+
+def test_a_deadline_leaves_through_the_sender_of_its_case(
+    staff: Connection, engine: Engine, settings: HandOverSettings
+) -> None:
+    """Reminders tells of a deadline through the sender of its case's site, whoever told of that site."""
+    set_deadline({"id": "C-1", "owner": "anna", "site": "Brno"}, "PT1H", connection=staff, settings=settings)
+    staff.execute(sa.text("update notify.deadlines set due_at = now() - interval '1 minute'"))
+    staff.execute(sa.text("update notify.deadline_steps set fires_at = now() - interval '1 minute'"))
+    staff.commit()
+    Reminding(engine, settings).run()
+    assert leaving(staff) == [("deadline_exceeded", "C-1", "smtp_brno", "Brno")]

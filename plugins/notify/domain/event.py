@@ -32,6 +32,7 @@ class Case(BaseModel):
     :param process: what sort of case it is, e.g. ``Invoices``; a process may block kinds of event
     :param stage: where it stands; a deadline belongs to a stage
     :param owner: login of the person who has it
+    :param site: the branch that it belongs to, whose sender sends what is told of it
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,8 +43,9 @@ class Case(BaseModel):
     process: Text = Field(default=None, max_length=200)
     stage: Text = Field(default=None, max_length=200)
     owner: Text = Field(default=None, max_length=200)
+    site: Text = Field(default=None, max_length=200)
 
-    @field_validator("id", "title", "url", "process", "stage", "owner")
+    @field_validator("id", "title", "url", "process", "stage", "owner", "site")
     @classmethod
     def _line(cls, value: str | None) -> str | None:
         return None if value is None else one_line(value)
@@ -93,7 +95,7 @@ class EventDraft(BaseModel):
 
     kind: str = Field(default="", description="A registered kind")
     case: CaseField = Field(
-        default=None, description="What it is about: an id, or id, title, url, process, stage, owner"
+        default=None, description="What it is about: an id, or id, title, url, process, stage, owner, site"
     )
     actor: Text = Field(default=None, max_length=254, description="Login or address of who did it; is not told of it")
     recipients: Names = Field(default_factory=list, description="Logins, groups or addresses of whom it concerns")

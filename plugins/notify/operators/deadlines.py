@@ -32,7 +32,8 @@ class SetDeadlineOperator(BaseOperator):
     It fails, without a retry changing anything, when something is wrong; the error names every fault. Every field is
     templated.
 
-    :param case: its id, or a mapping of ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``
+    :param case: its id, or a mapping of ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``,
+        ``site``
     :param due: a time with its zone, or a delay from now: an aware datetime, a timedelta, or ISO 8601
     :param advance: delays before it, at which the owner is told; each a delay, or ``{"before": …, "calendar": …}``
     :param escalations: list of ``{"after": …, "to": [people, groups, "@owner", "@supervisor"], "calendar": …}``, or of

@@ -34,7 +34,8 @@ class NotifyOperator(BaseOperator):
 
     :param kind: a registered kind, e.g. ``case_changed``
     :param recipients: logins, groups or addresses; a list, or one string separated by semicolons or commas
-    :param case: its id, or a mapping of ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``
+    :param case: its id, or a mapping of ``id``, ``title``, ``url``, ``process``, ``stage``, ``owner``,
+        ``site`` (the branch whose sender sends the mails)
     :param actor: login or address of who did it, who is not told of it
     :param data: fields of the kind's template, e.g. ``{"changes": [{"what": "comment_added", "text": "…"}]}``
     :param occurred_at: when it happened: an aware datetime, or ISO 8601; else now

@@ -14,18 +14,19 @@ from notify.domain.event import Case
 from notify.storage.models import cases
 
 #: What a producer may tell of a case, or leave as it is known.
-_TOLD = ("title", "url", "process", "stage", "owner")
+_TOLD = ("title", "url", "process", "stage", "owner", "site")
 
 # As text: SQLAlchemy 2.0 compiles an upsert anew each time (2026-11), which takes longer than PostgreSQL needs for it.
 _SEE = sa.text("""
-    insert into notify.cases as known (id, title, url, process, stage, owner, closed_at, seen_at)
-    values (:id, :title, :url, :process, :stage, :owner, case when :closed then :seen_at end, :seen_at)
+    insert into notify.cases as known (id, title, url, process, stage, owner, site, closed_at, seen_at)
+    values (:id, :title, :url, :process, :stage, :owner, :site, case when :closed then :seen_at end, :seen_at)
     on conflict (id) do update set
         title = coalesce(nullif(excluded.title, ''), known.title),
         url = coalesce(nullif(excluded.url, ''), known.url),
         process = coalesce(nullif(excluded.process, ''), known.process),
         stage = coalesce(nullif(excluded.stage, ''), known.stage),
         owner = coalesce(nullif(excluded.owner, ''), known.owner),
+        site = coalesce(nullif(excluded.site, ''), known.site),
         closed_at = case when not :reopened then coalesce(known.closed_at, excluded.closed_at) end,
         seen_at = excluded.seen_at
     where excluded.seen_at >= known.seen_at

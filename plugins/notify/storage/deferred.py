@@ -35,6 +35,7 @@ class PutAside:
     case_title: str
     case_url: str | None
     process: str | None
+    site: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ _TAKE = sa.text("""
 _PUT_ASIDE = """
     select d.notification_id, n.event_id, d.login, d.kind, d.due_at, e.occurred_at, n.language, n.subject, n.summary,
            n.content_id, n.content_fields, octet_length(c.body) as content_size,
-           e.case_id, e.case_title, e.case_url, e.process
+           e.case_id, e.case_title, e.case_url, e.process, e.site
     from notify.deferred d
     join notify.notifications n on n.id = d.notification_id
     join notify.events e on e.id = n.event_id

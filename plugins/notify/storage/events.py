@@ -150,6 +150,7 @@ def _event_row(event: NewEvent, origin: Origin | None) -> dict[str, object]:
         "process": case and case.process,
         "stage": case and case.stage,
         "owner": case and case.owner,
+        "site": case and case.site,
         "actor": event.actor,
         "data": dict(event.data or {}),
         "recipients": event.recipients,

@@ -59,6 +59,7 @@ class Published(Answer):
     process=None,
     stage="Approval",
     owner="anna",
+    site=None,
     actor="brian",
     occurred_at="2026-11-30T08:00:00Z",
     created_at="2026-11-30T08:00:01Z",
@@ -73,6 +74,7 @@ class Published(Answer):
 class Event(Answer):
     """Something that happened to a case, and where the notifications of it are; what it told aside.
 
+    :param site: the branch that the case belongs to
     :param actor: who did it
     :param created_at: when it was published
     :param origin_dag_id: the DAG whose task published it, if one did
@@ -92,6 +94,7 @@ class Event(Answer):
     process: str | None
     stage: str | None
     owner: str | None
+    site: str | None
     actor: str | None
     occurred_at: datetime
     created_at: datetime
