@@ -7,11 +7,8 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -21,10 +18,9 @@ from sqlalchemy.engine import URL, Engine
 
 from notify.channels.smtp import SmtpChannel
 from notify.drain import Drainer
+from tests.forked import parent_of, tell
 from tests.newsroom import LONG_AGO, Newsroom, settings_of, write_templates
 from tests.smtp_sink import HOST, SmtpSink
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 KILLS = 50
 WORKERS = 2
@@ -75,43 +71,6 @@ class Press:
         return Counter({(f"{login}@example.com", word): 1 for word, told in self.words.items() for login in told})
 
 
-@contextmanager
-def workers(database: URL, templates: Path) -> Iterator[subprocess.Popen[str]]:
-    """The parent of the workers, see ``tests/merge_worker.py``; its status tells whether one failed."""
-    url = database.render_as_string(hide_password=False)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.merge_worker", f"--url={url}", f"--templates={templates}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'plugins'}"},
-    )
-    assert process.stdin
-    assert process.stdout
-    try:
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def tell(process: subprocess.Popen[str], order: str) -> int:
-    """Give an order; returns the process it was about."""
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(order + "\n")
-    process.stdin.flush()
-    verb, _, pid = process.stdout.readline().strip().partition(" ")
-    assert verb == order.split(maxsplit=1)[0]
-    return int(pid)
-
-
 def test_killed_again_and_again(database: URL, engine: Engine, tmp_path: Path, seed: int) -> None:
     """Killed 50 times while two run: the balance is even, and each event is in one mail to everybody it concerns."""
     chance = random.Random(seed)
@@ -120,7 +79,11 @@ def test_killed_again_and_again(database: URL, engine: Engine, tmp_path: Path, s
     published = 0
     while published < BEGINNING:
         published += press.publish()
-    with workers(database, room.settings.templates) as parent:
+    with parent_of(
+        "tests.merge_worker",
+        f"--url={database.render_as_string(hide_password=False)}",
+        f"--templates={room.settings.templates}",
+    ) as parent:
         open_ones = kill(parent, press, chance)
     assert parent.returncode == 0, "a worker did not end well; its cause is on stderr"
     interrupted = room.rows("select count(*) from notify.deferred where look_at <= now()")[0]

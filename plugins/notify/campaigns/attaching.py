@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from notify.campaigns.authoring import campaign_file, keep
 from notify.domain.campaign import Campaign, CampaignAction
 from notify.domain.message import Attachment
-from notify.exceptions import Fault, InvalidCampaign
+from notify.exceptions import CampaignError, Fault, InvalidCampaign
 from notify.settings import HandOverSettings
 from notify.storage import attachments, campaign_messages, campaigns, schema
 from notify.storage.attachments import StoredFile
@@ -43,13 +43,18 @@ def refresh(
     :raises CampaignError: its state does not allow it
     """
     schema.require(connection)
-    campaign = campaigns.expect(connection, number, CampaignAction.REFRESH)
-    before = campaigns.files(connection, number)
+    seen, before = campaigns.read(connection, number), campaigns.files(connection, number)
     faults: list[Fault] = []
+    # Before it is locked: nobody who would pause it waits for a server.
+    files: list[tuple[CampaignFile, File | None]] = []
+    if seen.may(CampaignAction.REFRESH):
+        files = _anew(before, settings, faults) if given is None else _others(given, settings, faults)
+    campaign = campaigns.expect(connection, number, CampaignAction.REFRESH)
+    if campaigns.files(connection, number) != before:
+        raise CampaignError(f"Campaign {number} was changed while its files were fetched; refresh them once more.")
     if bool(before) != bool(before if given is None else given) and campaign.number_of_pass and not campaign.stale:
         what = "have no place for files" if not before else "would have an empty place where files were"
         faults.append(Fault("attachments", f"the messages that were made {what}; change the campaign and generate it"))
-    files = _anew(before, settings, faults) if given is None else _others(given, settings, faults)
     if faults:
         raise InvalidCampaign(faults)
     keep(connection, [file for _, file in files if file is not None], settings)

@@ -80,8 +80,12 @@ def edit(connection: Connection, number: int, changed: Mapping[str, Any], settin
         if stale
         else campaigns.read(connection, number, lock=True)
     )
-    checked = _check(connection, {**written(campaign), **changed}, settings)
-    campaigns.change(connection, number, checked.draft, stale=stale)
+    fields = {**written(campaign), **changed}
+    if not stale:
+        campaigns.change(connection, number, _read(fields), stale=False)  # what it says may be out of date by now
+        return campaigns.read(connection, number)
+    checked = _check(connection, fields, settings)
+    campaigns.change(connection, number, checked.draft, stale=True)
     for name in _SOURCES & changed.keys():
         campaigns.drop_rows(connection, number, typed=name == "recipients")
     campaigns.add_rows(connection, number, checked.rows)  # of what was given anew
@@ -134,6 +138,13 @@ def keep(connection: Connection, files: Sequence[File], settings: HandOverSettin
     """Store the contents of files."""
     for file in files:
         attachments.put(connection, file.content, store=settings.attachment_store)
+
+
+def _read(fields: Mapping[str, Any]) -> CampaignDraft:
+    draft, faults = read_campaign(fields)
+    if draft is None or faults:
+        raise InvalidCampaign(faults)
+    return draft
 
 
 def _check(connection: Connection, fields: Mapping[str, Any], settings: HandOverSettings) -> _Checked:

@@ -25,7 +25,15 @@ from notify.campaigns.stretch import Stretch
 from notify.domain.campaign import Campaign, Fate, Row
 from notify.doors.campaign import CampaignDoor, door_of
 from notify.doors.sender import choose_sender
-from notify.exceptions import ConfigurationError, Fault, NotifyError, PassLost, TemplateError, UnusableSource
+from notify.exceptions import (
+    ConfigurationError,
+    Fault,
+    NotifyError,
+    PassLost,
+    TemplateError,
+    UnusableRecord,
+    UnusableSource,
+)
 from notify.progress import Progress
 from notify.settings import HandOverSettings
 from notify.storage import campaign_messages, campaign_recipients, campaigns, outbox, schema
@@ -134,7 +142,7 @@ class _Pass:
         except PassLost as lost:
             log.info("%s", lost)
             self.result.status = "taken over or cancelled"
-        except (ConfigurationError, TemplateError, UnusableSource) as error:
+        except (ConfigurationError, TemplateError, UnusableRecord, UnusableSource) as error:
             self._fail(error)
         self.result.left_out = {fate.value: count for fate, count in self.left_out.items()}
         self.result.seconds = round(time.monotonic() - self.started, 1)

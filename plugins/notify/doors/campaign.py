@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from notify.storage.recipients import Receiver
 
 #: How the fields are called in faults; what ends in ``.html.j2`` is escaped.
 _SUBJECT, _TEXT, _HTML = "subject", "message", "message.html.j2"
+
+
+#: What the field ``language`` has to be, to count as the reader's.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ class CampaignDoor(ABC):
     def _reader(self, receiver: Receiver, fields: Mapping[str, Any]) -> _Reader:
         person = receiver.person
         given = fields.get("language")
-        theirs = given if isinstance(given, str) and given else person.language if person else None
+        is_one = isinstance(given, str) and _LANGUAGE.fullmatch(given)
+        theirs = str(given) if is_one else person.language if person else None
         name = receiver.address.name or (person.name if person else "") or _name(fields.get("name"))
         return _Reader(
             self.campaign.language or theirs,

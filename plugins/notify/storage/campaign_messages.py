@@ -21,7 +21,8 @@ from notify.storage.attachments import StoredFile
 #: Messages that one step moves.
 MOST = 2_000
 
-# Numbers are drawn as messages are made, so this is also the order of the queue.
+# Numbers are drawn as messages are made, so this is also the order of the queue. What was never tried waits for nothing
+# but its campaign: a time that it was postponed to before is over.
 _RELEASE = sa.text("""
     with mine as (
         select id from notify.messages
@@ -30,7 +31,8 @@ _RELEASE = sa.text("""
     )
     update notify.messages m
     set status = 'queued', parked = false, status_reason = null,
-        not_before = greatest(m.not_before, cast(:send_after as timestamptz), now())
+        not_before = greatest(
+            case when m.attempts > 0 then m.not_before end, cast(:send_after as timestamptz), now())
     from mine where m.id = mine.id
     returning m.id
 """)
@@ -60,11 +62,12 @@ _TAKE_BACK = sa.text("""
     where id = any(cast(:ids as bigint[])) and status = 'held' and parked
 """)
 
+# What somebody is moving is waited for: what is left behind would go to somebody who gets another.
 _THROW_AWAY = sa.text("""
     with mine as (
         select id from notify.messages
         where campaign_id = :campaign and first_tried_at is null and status in ('held', 'cancelled')
-        order by id limit :most for update skip locked
+        order by id limit :most for update
     )
     delete from notify.messages m using mine where m.id = mine.id
 """)
@@ -202,6 +205,23 @@ _PROGRESS = sa.text("""
 """)
 
 _WAITING = frozenset({"held", "queued", "sending"})
+
+
+_SENDER = sa.text("""
+    select one.sender
+    from unnest(array['queued', 'held', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'uncertain',
+                      'cancelled', 'suppressed', 'expired']) with ordinality as s (status, position)
+    cross join lateral (
+        select sender from notify.messages
+        where campaign_id = :campaign and status = s.status order by id desc limit 1) one
+    order by s.position limit 1
+""")
+
+
+def sender(connection: Connection, number: int) -> str | None:
+    """The sender of a campaign's messages, first of those that have not left; None where there are none."""
+    found: str | None = connection.scalar(_SENDER, {"campaign": number})
+    return found
 
 
 def progress(connection: Connection, campaign: Campaign) -> Progress:

@@ -97,6 +97,17 @@ def leave(connection: Connection, campaign: Campaign, most: int) -> list[int]:
     return list(connection.scalars(_LEFT, values))
 
 
+_UNMET = sa.text("""
+    delete from notify.campaign_recipients
+    where campaign_id = :campaign and pass < :pass and fate not in ('created', 'left')
+""")
+
+
+def forget_unmet(connection: Connection, campaign: Campaign) -> None:
+    """Forget who had no message, and is not among the recipients any more, or is known by another name now."""
+    connection.execute(_UNMET, {"campaign": campaign.id, "pass": campaign.number_of_pass})
+
+
 def forget(connection: Connection, campaign: Campaign) -> None:
     """Forget all of them: the campaign was changed."""
     connection.execute(sa.delete(campaign_recipients).where(campaign_recipients.c.campaign_id == campaign.id))
@@ -114,8 +125,49 @@ def places(connection: Connection, number: int, fate: Fate, limit: int) -> list[
     """Where those stand of whom this became, to find them in their source."""
     table = campaign_recipients
     query = sa.select(table.c.place).where(table.c.campaign_id == number, table.c.fate == fate.value)
-    by_number = sa.cast(sa.func.substring(table.c.place, r"\d+$"), sa.BigInteger)
-    return list(connection.scalars(query.order_by(by_number.nulls_last(), table.c.place).limit(limit)))
+    return list(connection.scalars(query.order_by(_number_in_place(), table.c.place).limit(limit)))
+
+
+def _number_in_place() -> sa.ColumnElement[int]:
+    """The number of a row, by which people count; who has none, as the member of a group, comes last."""
+    number = sa.func.substring(campaign_recipients.c.place, "^(?:query )?(?:row|typed) ([0-9]{1,18})$")
+    return sa.func.coalesce(sa.cast(number, sa.BigInteger), _LAST)
+
+
+_LAST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """Where somebody stands, and what became of them.
+
+    :param number: of their row, for the next page
+    """
+
+    number: int
+    place: str
+    fate: Fate
+
+
+def left_out(
+    connection: Connection,
+    number: int,
+    fates: Collection[Fate],
+    after: tuple[int, str] | None,
+    limit: int,
+) -> list[Stood]:
+    """Where those stand of whom one of these became, by their rows.
+
+    :param after: the number and the place of the last one of the page before
+    """
+    table, row = campaign_recipients, _number_in_place()
+    query = sa.select(row, table.c.place, table.c.fate).where(
+        table.c.campaign_id == number, table.c.fate.in_([fate.value for fate in fates])
+    )
+    if after is not None:
+        query = query.where(sa.tuple_(row, table.c.place) > sa.tuple_(*map(sa.literal, after)))
+    found = connection.execute(query.order_by(row, table.c.place).limit(limit))
+    return [Stood(position, place, Fate(fate)) for position, place, fate in found]
 
 
 _DROP_ROWS = sa.text("""

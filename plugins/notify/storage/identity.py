@@ -148,13 +148,19 @@ _END_DRAINS = sa.text("""
     update notify.drains set ended_at = now(), end_reason = 'a person confirmed the outbox' where ended_at is null
     returning sender
 """)
-# What is at_most_once may have left the original since the copy was made, and must not leave twice.
+# What is at_most_once may have left the original since the copy was made, and must not leave twice; so may have what a
+# campaign that is being sent has not put in the queue yet.
 _HOLD = sa.text("""
     update notify.messages
     set status = 'held',
+        parked = false,
         status_reason = case guarantee when 'at_most_once'
             then 'held: a restored copy; the original may have sent it' else 'held: a restored copy' end
-    where status = 'queued' and (:all or guarantee = 'at_most_once')
+    where (:all or guarantee = 'at_most_once') and (status = 'queued' or campaign_id = any(array(
+        select c.id from notify.campaigns c where c.status = 'sending')) and status = 'held' and parked)
+""")
+_SEND_NOT_BY_ITSELF = sa.text("""
+    update notify.campaigns set send_when_generated = false where status = 'generating' and send_when_generated
 """)
 _CONFIRM = sa.text("""
     update notify.identity
@@ -215,7 +221,8 @@ class Confirmed:
 def confirm(connection: Connection, mark: Mark | None, *, hold: bool) -> Confirmed:
     """Make this outbox the one to send from, under an identity of its own.
 
-    What was being sent when the copy was made is taken over as from a drain that died.
+    What was being sent when the copy was made is taken over as from a drain that died. A campaign that was to be sent
+    as soon as it is generated waits for a person.
 
     :param mark: what stands outside, where that can be read
     :param hold: hold all that is queued, and not only what is at_most_once
@@ -227,6 +234,7 @@ def confirm(connection: Connection, mark: Mark | None, *, hold: bool) -> Confirm
         drains.recover(connection, sender)
     uncertain = (connection.scalar(doubtful) or 0) - before
     held = connection.execute(_HOLD, {"all": hold}).rowcount
+    connection.execute(_SEND_NOT_BY_ITSELF)
     here = place(connection)
     marks = [connection.scalar(sa.text("select refused_mark from notify.identity")), mark and mark.outbox]
     values = {"marks": marks, "system": here.system, "database": here.database, "timeline": here.timeline}

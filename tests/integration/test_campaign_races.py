@@ -1,0 +1,199 @@
+"""Campaigns while several are at them at the same time, and what is left of one state in the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from notify.campaigns import attaching, following, generating, steering
+from notify.campaigns.generating import Generating
+from notify.channels.memory import MemoryChannel
+from notify.domain.campaign import CampaignStatus, Row
+from notify.domain.message import Attachment
+from notify.exceptions import InvalidCampaign
+from notify.settings import HandOverSettings
+from notify.storage import campaigns, identity
+from tests.mailing import Mailing, csv_of
+
+
+@pytest.fixture
+def mailing(engine: Engine, hand_over_settings: HandOverSettings) -> Mailing:
+    """Somebody who writes campaigns."""
+    return Mailing(engine, hand_over_settings)
+
+
+def in_a_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_for_a_lock(mailing: Mailing) -> None:
+    """Until somebody waits for what another one has locked."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    while mailing.rows(query) == [(0,)]:
+        pass
+
+
+def test_made_anew_while_a_person_has_one_in_hand(mailing: Mailing) -> None:
+    """A message that a person has locked when a changed campaign is made anew is not left behind beside the new one."""
+    number = mailing.write(csv=csv_of(3))
+    mailing.generate(number)
+    mailing.edit(number, subject="Other")
+    with mailing.engine.begin() as connection:
+        steering.generate(connection, number)
+    with mailing.engine.begin() as person:
+        person.execute(sa.text("select from notify.messages order by id limit 1 for update"))
+        making = in_a_thread(Generating(mailing.engine, mailing.settings).run)
+        wait_for_a_lock(mailing)
+    making.join()
+    mailing.tell("send", number)
+    channel = MemoryChannel()
+    mailing.drain(channel)
+    assert sorted((mail.to[0], mail.subject) for mail in channel.outbox) == [
+        (f"r{one}@example.com", "Other") for one in (1, 2, 3)
+    ]
+
+
+def test_taken_for_dead(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that another one has taken for dead stops at its next stretch, whether or not that one is at the end."""
+    number = mailing.write(csv=csv_of(4))
+    other = Generating(mailing.engine, mailing.settings, stretch=2, silence=timedelta(0))
+    taken, rows_of = threading.Event(), generating.rows_of
+
+    def slow_rows(*arguments: Any) -> Iterator[Row]:
+        for position, row in enumerate(rows_of(*arguments)):
+            if position == 1 and not taken.is_set():
+                taken.set()
+                other.run()
+            elif position == 2 and arguments[1].number_of_pass == 2:
+                other.stop.set()  # after its first stretch
+            yield row
+
+    monkeypatch.setattr(generating, "rows_of", slow_rows)
+    assert mailing.generate(number, stretch=1).status == "taken over or cancelled"
+    assert mailing.progress(number).states == {"held": 2}
+    [result] = Generating(mailing.engine, mailing.settings).run()
+    assert (result.created, result.kept, mailing.read(number).rows_read) == (2, 2, 4)
+
+
+def test_resumed_at_once(mailing: Mailing) -> None:
+    """What was sent for a time to come, then paused, and goes on at once does not wait for the time before."""
+    number = mailing.write(csv=csv_of(2))
+    mailing.generate(number)
+    mailing.tell("send", number, send_after=datetime.now(UTC) + timedelta(days=1))
+    mailing.tell("pause", number)
+    mailing.tell("resume", number)
+    channel = MemoryChannel()
+    mailing.drain(channel)
+    assert len(channel.outbox) == 2
+
+
+def test_a_back_off_outlives_a_pause(mailing: Mailing) -> None:
+    """What a server has refused for now is not tried at once because its campaign goes on."""
+    number = mailing.write(csv=csv_of(1))
+    mailing.generate(number)
+    mailing.tell("send", number)
+    mailing.do("update notify.messages set attempts = 1, not_before = now() + interval '1 hour'")
+    mailing.tell("pause", number)
+    mailing.tell("resume", number)
+    assert mailing.rows("select not_before > now() + interval '50 minutes' from notify.messages") == [(True,)]
+
+
+def test_who_is_no_longer_among_them_counts_no_more(mailing: Mailing) -> None:
+    """Who got nothing and is not among the recipients any more is not counted as left out when it is made again."""
+    mailing.do("insert into notify.suppressions (address, reason) values ('r1@example.com', 'bounced')")
+    number = mailing.write(csv=f"{csv_of(3)}\nnobody,Nobody")
+    mailing.generate(number)
+    assert mailing.progress(number).left_out == {"suppressed": 1, "invalid": 1}
+    mailing.do("delete from notify.suppressions")
+    mailing.do("delete from notify.campaign_rows where recipient = 'nobody'")
+    mailing.generate(number)
+    progress = mailing.progress(number)
+    assert (progress.left_out, progress.states) == ({}, {"held": 3})
+
+
+def test_deleted_while_others_are_followed(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign that is deleted after a run has begun does not keep the run from the others."""
+    gone, other = mailing.write(csv=csv_of(1)), mailing.write(csv=csv_of(1))
+    with mailing.engine.begin() as connection:
+        steering.cancel(connection, gone)
+    mailing.generate(other)
+    with mailing.engine.begin() as connection:
+        steering.send(connection, other)
+    found = campaigns.under_way
+
+    def found_and_deleted(connection: sa.Connection) -> list[int]:
+        numbers = found(connection)
+        with mailing.engine.begin() as person:
+            steering.delete(person, gone)
+        return numbers
+
+    monkeypatch.setattr(campaigns, "under_way", found_and_deleted)
+    assert following.follow_all(mailing.engine)[other].moved == 1
+
+
+def test_an_unusable_person(mailing: Mailing) -> None:
+    """A person of whom nothing usable is stored leaves the campaign a draft that says who it is, and breaks no run."""
+    mailing.do("insert into notify.people (login, name, email, timezone) values ('anna', 'Anna', 'a@b.c', 'Nowhere')")
+    number = mailing.write(csv=f"{csv_of(1)}\nanna,Anna")
+    assert mailing.generate(number).status == "draft"
+    assert "anna" in (mailing.read(number).fault or "")
+
+
+def test_remarks_of_an_old_one(mailing: Mailing) -> None:
+    """A note can be written to a campaign whose sender is gone by now."""
+    number = mailing.write(csv=csv_of(1), sender="smtp_second")
+    mailing.settings = replace(mailing.settings, senders=("smtp_default",))
+    assert mailing.edit(number, note="Liked").note == "Liked"
+    with pytest.raises(InvalidCampaign, match="sender"):
+        mailing.edit(number, subject="Other")
+
+
+def test_paused_while_its_files_are_fetched(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who pauses a campaign does not wait for the server that its files are fetched from."""
+    number = mailing.write(csv=csv_of(1), attachments=[{"filename": "a.txt", "content": "a"}])
+    mailing.generate(number)
+    mailing.tell("send", number)
+    fetch = attaching.fetch
+
+    def fetch_and_pause(*arguments: Any) -> Any:
+        with mailing.engine.begin() as person:
+            person.execute(sa.text("set local lock_timeout = '5s'"))
+            steering.pause(person, number)
+        return fetch(*arguments)
+
+    monkeypatch.setattr(attaching, "fetch", fetch_and_pause)
+    with mailing.engine.begin() as connection:
+        other = [Attachment(filename="b.txt", content="bb")]
+        assert attaching.refresh(connection, number, mailing.settings, other).messages == 1
+    assert mailing.read(number).status is CampaignStatus.PAUSED
+
+
+@pytest.mark.parametrize("hold", [True, False], ids=["all", "at_most_once"])
+def test_a_restored_copy(mailing: Mailing, hold: bool) -> None:
+    """Of a campaign that was being sent nothing leaves a restored copy by itself: the original may have sent it."""
+    often, once = (mailing.write(csv=csv_of(3), guarantee=one) for one in ("at_least_once", "at_most_once"))
+    for number in (often, once):
+        mailing.generate(number)
+        with mailing.engine.begin() as connection:
+            steering.send(connection, number)
+    waiting = mailing.write(csv=csv_of(3))
+    with mailing.engine.begin() as connection:
+        steering.generate(connection, waiting, send=True)
+    with mailing.engine.begin() as connection:
+        identity.confirm(connection, None, hold=hold)
+    Generating(mailing.engine, mailing.settings).run()
+    following.follow_all(mailing.engine)
+    channel = MemoryChannel()
+    mailing.drain(channel)
+    assert len(channel.outbox) == (0 if hold else 3)
+    assert mailing.progress(once).states == {"held": 3}
+    assert mailing.read(waiting).status is CampaignStatus.GENERATED
