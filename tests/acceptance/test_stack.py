@@ -428,7 +428,9 @@ def test_make_up_welcomes_runs_until_it_is_told_to_stop_and_leaves_nothing_runni
     for number, became in SAMPLE_SMS.items():
         assert re.search(rf"{re.escape(number)}  .+ {became}$", printed, re.MULTILINE)
     assert "It works: your first message has arrived" in listed
-    assert len(list((home / "mail" / "new").iterdir())) == 1 + 8
+    quiet = listed.count("  queued  ")  # where it is night in Tokyo, kenji's mail waits for the morning
+    assert quiet <= 1
+    assert len(list((home / "mail" / "new").iterdir())) == 1 + 8 - quiet
     for sample in ("case_received", "digest of ", "reminder", "deadline_exceeded", "deadline_escalated"):
         assert sample in printed
     assert "waiting until" in told
