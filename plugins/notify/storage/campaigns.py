@@ -205,6 +205,22 @@ def count_listed(connection: Connection, number: int) -> int:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many were typed, and how many came in a file."""
+
+    typed: int
+    given: int
+
+
+def count_rows(connection: Connection, number: int) -> Counted:
+    """How many were typed or came in a file."""
+    given = sa.func.count(campaign_rows.c.place)
+    query = sa.select(sa.func.count(), given).where(campaign_rows.c.campaign_id == number)
+    everybody, from_file = connection.execute(query).one()
+    return Counted(everybody - from_file, from_file)
+
+
 def _place(row: sa.Row[Any]) -> str:
     return f"typed {row.number}" if row.place is None else f"row {row.place}"
 

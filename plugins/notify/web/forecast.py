@@ -5,12 +5,13 @@ What is due and what the limit allows stands in the outbox; when runs come, Airf
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
 from notify import settings
+from notify.domain.campaign import Campaign, CampaignStatus
 from notify.domain.forecast import Certainty, Expected
 from notify.domain.status import Status
 from notify.storage import drains, forecast, identity, outbox
@@ -58,16 +59,41 @@ def of_message(connection: Connection, message: RegisteredMessage) -> Outlook:
     """
     if message.status is not Status.QUEUED:
         return Outlook()
-    if copy := identity.doubt(connection, Witness().read()):
-        return Outlook(why=f"this outbox may be a restored copy: {copy}", stuck=True)
-    served, _ = settings.served()
     sending = airflow.state_of(airflow.NOTIFICATIONS)
-    if why := _obstacle(message.sender, drains.last_limit(connection, message.sender), served, sending):
+    if why := _in_the_way(connection, message.sender, sending):
         return Outlook(why=why, stuck=True)
     now = outbox.now(connection)
     if message.not_before > now:
         return Outlook(Expected(message.not_before, Certainty.AFTER))
     return _told(forecast.of_message(connection, message.id, airflow.runs_of(sending, now)))
+
+
+def of_campaign(connection: Connection, campaign: Campaign, sender: str, states: Mapping[str, int]) -> Outlook:
+    """When a campaign is over that is being sent; one that is generated, if it were sent now.
+
+    :param sender: that its messages leave through
+    :param states: of its messages, see :class:`notify.domain.campaign.Progress`
+    :returns: an empty outlook for one of which nothing waits to be sent
+    """
+    if campaign.status is CampaignStatus.PAUSED:
+        return Outlook(why="it is paused")
+    waiting = states.get(Status.QUEUED, 0) + states.get(Status.HELD, 0)
+    if not waiting or campaign.status not in {CampaignStatus.GENERATED, CampaignStatus.SENDING}:
+        return Outlook()
+    sending = airflow.state_of(airflow.NOTIFICATIONS)
+    if why := _in_the_way(connection, sender, sending):
+        return Outlook(why=why, stuck=True)
+    runs = airflow.runs_of(sending, outbox.now(connection))
+    expected = forecast.of_campaign(connection, campaign, sender, runs)
+    return _told(expected) if expected or states.get(Status.QUEUED) else Outlook()
+
+
+def _in_the_way(connection: Connection, sender: str, sending: DagState) -> str:
+    """Why nothing leaves through a sender as things stand, the outbox itself being a reason; empty: nothing is."""
+    if copy := identity.doubt(connection, Witness().read()):
+        return f"this outbox may be a restored copy: {copy}"
+    served, _ = settings.served()
+    return _obstacle(sender, drains.last_limit(connection, sender), served, sending)
 
 
 def _obstacle(sender: str, limit: int | None, served: Collection[str], sending: DagState) -> str:
