@@ -31,7 +31,15 @@ from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment, shell_li
 from dev.standalone import Standalone
 
 #: What the stack waits for before it says that it is ready.
-OUR_DAGS = ("SendMessage", "Notifications", "UserNotifications", "Reminders", "DeliveryReports", "Housekeeping")
+OUR_DAGS = (
+    "SendMessage",
+    "Notifications",
+    "UserNotifications",
+    "Reminders",
+    "MassMailing",
+    "DeliveryReports",
+    "Housekeeping",
+)
 
 MAIL_SENDER = "smtp_default"
 SMS_SENDER = "eurosms_default"

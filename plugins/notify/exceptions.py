@@ -286,6 +286,10 @@ class UnusableSource(NotifyError):
     """The recipients of a campaign cannot be read where it says. The message tells which source, and why."""
 
 
+class GeneratingFailed(NotifyError):
+    """The messages of some campaigns could not be made; these are drafts again. The text names each with the cause."""
+
+
 # --- Events and deadlines --------------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ SCHEDULED: Mapping[str, tuple[str, str]] = {
     "Notifications": ("notify_schedule_notifications", "*/3 * * * *"),
     "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
     "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
+    "MassMailing": ("notify_schedule_mass_mailing", "*/5 * * * *"),
     "DeliveryReports": ("notify_schedule_delivery_reports", "*/10 * * * *"),
     "Housekeeping": ("notify_schedule_housekeeping", "30 2 * * *"),
 }

@@ -17,7 +17,7 @@ from tests.acceptance import browser as windows
 
 # Tests start the jobs themselves; by the clock these would run once a year.
 NEVER = "0 0 1 1 *"
-SCHEDULES = ("notifications", "user_notifications", "reminders", "delivery_reports", "housekeeping")
+SCHEDULES = ("notifications", "user_notifications", "reminders", "mass_mailing", "delivery_reports", "housekeeping")
 
 # DAGs of a user, beside ours.
 PRODUCERS = {"producers": Path(__file__).parent / "dags"}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.serialized_objects import DagSerialization
 
+from notify.domain.campaign import CampaignDraft, read_campaign
 from notify.domain.message import read_draft
+from notify.operators.campaigns import CAMPAIGN_FIELDS, CampaignOperator
 from notify.operators.send_message import FIELDS, SendMessageOperator
 from notify.schedules import SCHEDULED
 
@@ -33,6 +36,7 @@ JOBS = {
     "UserNotifications": ("notify_schedule_user_notifications", "0 * * * *"),
     "Reminders": ("notify_schedule_reminders", "*/15 * * * *"),
     "Housekeeping": ("notify_schedule_housekeeping", "30 2 * * *"),
+    "MassMailing": ("notify_schedule_mass_mailing", "*/5 * * * *"),
     "DeliveryReports": ("notify_schedule_delivery_reports", "*/10 * * * *"),
 }
 by_the_clock = pytest.mark.parametrize("job", JOBS)
@@ -49,6 +53,7 @@ HEAVY = (
     "remind",
     "bouncing",
     "mailboxes",
+    "campaigns",
 )
 
 #: Seconds that parsing all DAG files may take, Airflow itself being loaded; the DAG processor does it all day.
@@ -161,6 +166,20 @@ def test_housekeeping() -> None:
     assert (task.task_id, task.task_type, task.retries, task.pool) == (
         "Housekeeping", "HousekeepingOperator", 0, "default_pool",
     )  # fmt: skip
+
+
+def test_mass_mailing() -> None:
+    """MassMailing makes messages whether or not its form has ordered a campaign, but not where that has failed."""
+    dag = serialized(parse()["MassMailing"])
+    assert (dag.catchup, dag.max_active_runs, dag.tags) == (False, 4, {"notify"})
+    assert "trigger this DAG with its form filled in" in (dag.doc_md or "")
+    tasks = {task.task_id: (task.task_type, task.retries, task.upstream_task_ids) for task in dag.tasks}
+    assert tasks == {
+        "order": ("CampaignOperator", 0, set()),
+        "MassMailing": ("MassMailingOperator", 0, {"order"}),
+    }
+    assert dag.task_dict["MassMailing"].trigger_rule == "none_failed"
+    assert parse()["MassMailing"].task_dict["order"].from_params
 
 
 @by_the_clock
@@ -341,9 +360,9 @@ BAD = [
 ]
 
 
-def validated(conf: dict[str, Any]) -> dict[str, Any]:
+def validated(conf: dict[str, Any], dag: DAG) -> dict[str, Any]:
     """The params of a run with this conf, as Airflow validates them."""
-    params = send_message().params
+    params = dag.params
     params.update(conf)
     values: dict[str, Any] = params.validate()
     return values
@@ -352,14 +371,14 @@ def validated(conf: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("conf", GOOD, ids=str)
 def test_params_accept(conf: dict[str, Any]) -> None:
     """Strings, lists and nulls pass the form's check, and come out as they went in."""
-    assert validated(conf).items() >= conf.items()
+    assert validated(conf, send_message()).items() >= conf.items()
 
 
 @pytest.mark.parametrize("conf", BAD, ids=str)
 def test_params_refuse(conf: dict[str, Any]) -> None:
     """What no message can have is refused before a run is made."""
     with pytest.raises(ParamValidationError):
-        validated(conf)
+        validated(conf, send_message())
 
 
 def test_params_survive_serialization() -> None:
@@ -377,6 +396,56 @@ def test_send_message_survives_serialization() -> None:
     assert send_message().task_dict["SendMessage"].from_params
     assert tuple(serialized(send_message()).task_dict["SendMessage"].template_fields) == FIELDS
     assert "0x" not in json.dumps(first)
+
+
+# --- MassMailing's form ----------------------------------------------------------------------------------------------
+
+
+def campaign_form() -> DAG:
+    """The DAG MassMailing, parsed anew."""
+    return parse()["MassMailing"]
+
+
+def test_the_form_has_the_fields_of_a_campaign() -> None:
+    """The form asks for exactly what the operator takes, and shows each with a title and a description."""
+    shown = serialized(campaign_form()).params
+    assert set(shown.dump()) == set(CAMPAIGN_FIELDS)
+    assert all(shown.get_param(name).description and shown.get_param(name).schema["title"] for name in CAMPAIGN_FIELDS)
+
+
+def test_defaults_of_the_campaign_form() -> None:
+    """The form and the operator have the same defaults, which are those of a campaign."""
+    defaults = campaign_form().params.dump()
+    operator = CampaignOperator(task_id="x")
+    assert {name: getattr(operator, name) for name in CAMPAIGN_FIELDS} == defaults
+    filled = {"description": "Sale", "subject": "s", "message": "m"}
+    written = {name: value for name, value in defaults.items() if name in CampaignDraft.model_fields}
+    assert read_campaign({**written, **filled}) == read_campaign(filled)
+
+
+def test_a_run_by_the_clock_passes() -> None:
+    """What the form has when nobody fills it in is valid: a run by the clock is made of it."""
+    assert campaign_form().params.validate() == campaign_form().params.dump()
+
+
+@pytest.mark.parametrize(
+    ("conf", "good"),
+    [
+        ({"description": "Sale", "subject": "Hi {{ name }}", "message": "m", "recipients": "anna; bob"}, True),
+        ({"groups": ["buyers"], "csv": "email\na@example.com", "send": True, "send_after": "PT2H"}, True),
+        ({"channel": "sms", "query_connection": "warehouse", "query": "select 1 as phone", "guarantee": None}, True),
+        ({"attachments": ["s3://offers/a.pdf"], "data": {"year": 2027}}, True),
+        ({"channel": "fax"}, False),
+        ({"send": "perhaps"}, False),
+        ({"data": "text"}, False),
+        ({"groups": 5}, False),
+    ],
+    ids=str,
+)
+def test_params_of_a_campaign(conf: dict[str, Any], good: bool) -> None:
+    """The form's check takes what a campaign can have, and refuses the rest before a run is made."""
+    with nullcontext() if good else pytest.raises(ParamValidationError):
+        assert validated(conf, campaign_form()).items() >= conf.items()
 
 
 @by_the_clock

@@ -196,10 +196,13 @@ def test_public_operators() -> None:
     from notify import operators
 
     assert operators.__all__ == [
+        "CampaignActionOperator",
+        "CampaignOperator",
         "ClearDeadlineOperator",
         "ClearReminderOperator",
         "DeliveryReportsOperator",
         "HousekeepingOperator",
+        "MassMailingOperator",
         "NotificationsOperator",
         "NotifyOperator",
         "RemindersOperator",

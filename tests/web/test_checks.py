@@ -244,7 +244,7 @@ def test_mailbox(place: URL, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dags(place: URL, metadata: Session) -> None:
     """A DAG that Airflow does not know, cannot read, has lost or has paused is told; Notifications as an error."""
     assert found(ids.NOTIFICATIONS) == ["Airflow does not know the DAG Notifications."]
-    assert len(found(ids.OTHER_DAGS)) == 5
+    assert len(found(ids.OTHER_DAGS)) == 6
     for dag_id in (*SCHEDULED, "SendMessage"):
         add_dag(metadata, dag_id)
     assert found(ids.NOTIFICATIONS) == found(ids.OTHER_DAGS) == []
@@ -371,6 +371,7 @@ UNUSABLE = {
     "notify_blocked": "[]",
     "notify_case_url": "erp",
     "notify_attachment_sources": "s3",
+    "notify_campaign_connections": "warehouse",
     "notify_base_url": "airflow",
     "notify_calendars": "[]",
 }

@@ -5,6 +5,7 @@ What is told holds as soon as it is committed. See :mod:`notify.campaigns.follow
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -59,6 +60,29 @@ def cancel(connection: Connection, number: int) -> Campaign:
     campaigns.expect(connection, number, CampaignAction.CANCEL)
     campaigns.cancel(connection, number)
     return campaigns.read(connection, number)
+
+
+def tell(
+    connection: Connection, number: int, action: CampaignAction, *, send_after: datetime | None = None
+) -> Campaign:
+    """Tell it by the name of what it is to do: generate, send, pause, resume or cancel.
+
+    :param send_after: of send and resume: not before
+    """
+    if action in _AT_A_TIME:
+        return _AT_A_TIME[action](connection, number, send_after=send_after)
+    return _AT_ONCE[action](connection, number)
+
+
+_AT_A_TIME: Mapping[CampaignAction, Callable[..., Campaign]] = {
+    CampaignAction.SEND: send,
+    CampaignAction.RESUME: resume,
+}
+_AT_ONCE: Mapping[CampaignAction, Callable[..., Campaign]] = {
+    CampaignAction.GENERATE: generate,
+    CampaignAction.PAUSE: pause,
+    CampaignAction.CANCEL: cancel,
+}
 
 
 def delete(connection: Connection, number: int) -> None:

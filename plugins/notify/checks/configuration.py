@@ -40,6 +40,7 @@ _HAND_OVER: tuple[Callable[[], object], ...] = (
     settings.blocked,
     settings.case_url,
     settings.attachment_sources,
+    settings.campaign_connections,
     settings.base_url,
     settings.phone_region,
     _calendars,

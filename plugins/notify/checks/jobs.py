@@ -98,8 +98,9 @@ CHECKS = (
     Check(
         id=ids.OTHER_DAGS,
         title="The other DAGs are there, and run",
-        meaning="UserNotifications moves what was put aside, Reminders tells of deadlines, DeliveryReports reads what "
-        "came back, Housekeeping forgets, SendMessage takes messages by form. Each waits, and loses nothing.",
+        meaning="UserNotifications moves what was put aside, Reminders tells of deadlines, MassMailing makes the "
+        "messages of campaigns, DeliveryReports reads what came back, Housekeeping forgets, SendMessage takes messages "
+        "by form. Each waits, and loses nothing.",
         remedy="See that its file lies in the DAG folder, that the DAG processor can read it, and that the DAG is not "
         "paused; unless that is meant.",
         look=_others_run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from notify.operators.campaigns import CampaignActionOperator, CampaignOperator
 from notify.operators.deadlines import (
     ClearDeadlineOperator,
     ClearReminderOperator,
@@ -10,6 +11,7 @@ from notify.operators.deadlines import (
 )
 from notify.operators.delivery_reports import DeliveryReportsOperator, SmsReceiptsOperator
 from notify.operators.housekeeping import HousekeepingOperator
+from notify.operators.mass_mailing import MassMailingOperator
 from notify.operators.notifications import NotificationsOperator
 from notify.operators.notify import NotifyOperator
 from notify.operators.reminders import RemindersOperator
@@ -18,10 +20,13 @@ from notify.operators.sync_people import SyncPeopleOperator
 from notify.operators.user_notifications import UserNotificationsOperator
 
 __all__ = [
+    "CampaignActionOperator",
+    "CampaignOperator",
     "ClearDeadlineOperator",
     "ClearReminderOperator",
     "DeliveryReportsOperator",
     "HousekeepingOperator",
+    "MassMailingOperator",
     "NotificationsOperator",
     "NotifyOperator",
     "RemindersOperator",

@@ -61,7 +61,31 @@ def _content_type(attachment: Attachment) -> str:
     return attachment.content_type or mimetypes.guess_type(attachment.name)[0] or "application/octet-stream"
 
 
+def text_of(uri: str, allowed: Sequence[str], most: int) -> str:
+    """The text of a file, in UTF-8.
+
+    :param allowed: as for :func:`fetch`
+    :param most: bytes that it may have
+    :raises ValueError: it cannot be had, is longer, or no text; the message says which
+    """
+    content = _content(uri, allowed, most)
+    if len(content) > most:
+        raise ValueError(f"{uri!r} has more than {most:,} bytes; ask the database that it comes from instead")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{uri!r} is no text in UTF-8, from byte {error.start:,} on; save it as UTF-8") from None
+
+
 def _read(uri: str, allowed: Sequence[str], most: int) -> bytes:
+    content = _content(uri, allowed, most)
+    if len(content) > most:
+        raise ValueError(f"{uri!r} makes the message larger than most servers take; send a link instead")
+    return content
+
+
+def _content(uri: str, allowed: Sequence[str], most: int) -> bytes:
+    """What a file begins with: one byte more than it may have, if it has more."""
     if not any(_below(uri, prefix) for prefix in allowed):
         places = ", ".join(allowed) or "none so far"
         raise ValueError(
@@ -78,8 +102,6 @@ def _read(uri: str, allowed: Sequence[str], most: int) -> bytes:
             content: bytes = file.read(max(0, most) + 1)
     except Exception as error:  # each storage's library has errors of its own
         raise ValueError(f"{uri!r} cannot be read: {type(error).__name__}: {error}") from error
-    if len(content) > most:
-        raise ValueError(f"{uri!r} makes the message larger than most servers take; send a link instead")
     return content
 
 
