@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from notify.domain.channel import ChannelName
 from notify.domain.kind import read_kinds
 from notify.domain.person import Person
 from notify.domain.preference import Preference
@@ -35,14 +36,24 @@ KINDS = json.dumps(
     }
 )
 
-_PLAIN = {"subject.txt.j2": "{{ word }}", "body.txt.j2": "It says {{ word }}.", "summary.txt.j2": "{{ word }}"}
+_PLAIN = {
+    "subject.txt.j2": "{{ word }}",
+    "body.txt.j2": "It says {{ word }}.",
+    "summary.txt.j2": "{{ word }}",
+    "sms.txt.j2": "Short: {{ word }}",
+}
 _ENTRIES = (
     "{% for section in digest.sections %}# {{ section.title or '-' }}\n"
     "{% for entry in section.entries %}* {{ entry.summary }}\n{% endfor %}"
     "{% if section.more %}+ {{ section.more }}\n{% endif %}{% endfor %}"
 )
 
-#: File by kind and language.
+_SHORT = (
+    "{{ digest.count }}:{% for section in digest.sections %}"
+    "{% for entry in section.entries %} {{ entry.summary }}{% endfor %}{% endfor %}"
+)
+
+#: File by kind and language; *chores* cannot be told by SMS.
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "news/en": {**_PLAIN, "subject.txt.j2": "News: {{ word }}"},
     "news/pl": {**_PLAIN, "subject.txt.j2": "Wieści: {{ word }}", "body.txt.j2": "Mówi {{ word }}."},
@@ -51,8 +62,9 @@ TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "letter/en": {
         "subject.txt.j2": "For {{ recipient.name }}",
         "body.txt.j2": "Dear {{ recipient.name }}, {{ word }}.",
+        "sms.txt.j2": "{{ recipient.name }}, {{ word }}",
     },
-    "digest/en": {"subject.txt.j2": "Digest of {{ digest.count }}", "body.txt.j2": _ENTRIES},
+    "digest/en": {"subject.txt.j2": "Digest of {{ digest.count }}", "body.txt.j2": _ENTRIES, "sms.txt.j2": _SHORT},
     "digest/pl": {"subject.txt.j2": "Zestawienie: {{ digest.count }}", "body.txt.j2": _ENTRIES},
 }
 
@@ -79,6 +91,20 @@ def settings_of(templates: Path, **more: Any) -> HandOverSettings:
         "kinds": read_kinds(KINDS),
     }
     return HandOverSettings(**given | more)
+
+
+#: The sender of SMS, where there is one.
+SMS_SENDER = "eurosms_default"
+
+
+def with_sms(templates: Path, **more: Any) -> HandOverSettings:
+    """The same, with a sender of SMS; telephone numbers without the code of a country are Slovak ones."""
+
+    def identity(sender: str) -> SenderIdentity:
+        return SenderIdentity("example.com", None, ChannelName.SMS if sender == SMS_SENDER else ChannelName.EMAIL)
+
+    given = {"senders": ("smtp_default", SMS_SENDER), "identity": identity, "region": "SK"}
+    return settings_of(templates, **given | more)
 
 
 def person(login: str, **fields: Any) -> Person:
@@ -115,6 +141,18 @@ class Mail:
         part = self.parsed.get_body(("plain",))
         assert part is not None
         return str(part.get_content())
+
+    @property
+    def by_sms(self) -> bool:
+        """Whether it is an SMS."""
+        return self.subject == "SMS"
+
+    @property
+    def words(self) -> list[str]:
+        """The events that it tells of, by their words."""
+        if self.by_sms:
+            return self.body.decode().partition(":")[2].split()
+        return [entry.split()[-1] for entry in self.entries] or [self.subject.split()[-1]]
 
     @property
     def entries(self) -> list[str]:

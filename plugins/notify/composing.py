@@ -1,4 +1,4 @@
-"""A notification's mail: what was rendered, and whom it goes to, as a message for the outbox."""
+"""A notification's mail or SMS: what was rendered, and whom it goes to, as a message for the outbox."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notify.domain.address import Address
-from notify.domain.message import RecipientRole
+from notify.domain.channel import ChannelName
+from notify.domain.home import NotBySms
+from notify.domain.message import Guarantee, RecipientRole
+from notify.domain.sms import count, parse_text
+from notify.exceptions import InvalidText
 from notify.rendering import mime
+from notify.rendering.library import RenderedText
 from notify.storage.outbox import NewMessage, NewRecipient
 
 
@@ -74,3 +79,62 @@ def compose(
 def subject_of(case_id: str | None, subject: str) -> str:
     """The subject with its case in front, as SendMessage has it."""
     return f"[{case_id}] {subject}" if case_id else subject
+
+
+# --- By SMS ----------------------------------------------------------------------------------------------------------
+
+#: The text is kept as it is sent; to whoever reads the register, these say how.
+TEXT_HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ShortText:
+    """An SMS without its recipient.
+
+    :param text: checked already, see :func:`notify.domain.sms.parse_text`
+    """
+
+    kind: str
+    text: str
+    language: str | None
+    case_id: str | None = None
+    site: str | None = None
+
+
+def short_text(
+    kind: str, found: RenderedText, case_id: str | None = None, site: str | None = None
+) -> ShortText | NotBySms:
+    """What was rendered, in the letters that a part has most room for; or that no SMS can carry it."""
+    try:
+        return ShortText(kind, parse_text(found.text, transliterated=True).text, found.language, case_id, site)
+    except InvalidText:
+        return NotBySms.UNFIT
+
+
+def compose_sms(
+    short: ShortText, number: str, login: str | None, name: str = "", *, sender: str, domain: str, now: datetime
+) -> NewMessage:
+    """Compose a notification's SMS. When in doubt it is not sent again, as no SMS is.
+
+    :param number: in E.164
+    :param domain: of its Message-ID
+    :param now: it may leave from now on
+    """
+    body = short.text.encode()
+    return NewMessage(
+        message_id=mime.new_message_id(domain),
+        channel=ChannelName.SMS,
+        sender=sender,
+        kind=short.kind,
+        subject="SMS",  # the text itself is for whoever may read bodies
+        headers=TEXT_HEADERS,
+        body=body,
+        recipients=(NewRecipient(RecipientRole.TO, number, name, login),),
+        size=len(body),
+        parts=count(short.text).parts,
+        guarantee=Guarantee.AT_MOST_ONCE,
+        not_before=now,
+        language=short.language,
+        case_id=short.case_id,
+        site=short.site,
+    )

@@ -16,8 +16,9 @@ from itertools import groupby
 from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.destination import Region, is_number, sought
-from notify.domain.home import BECAUSE, Home, Reason
+from notify.domain.home import BECAUSE, WHY_NOT_BY_SMS, Home, NotBySms, Reason
 from notify.domain.person import Person
 from notify.exceptions import NothingKnown
 from notify.settings import phone_region
@@ -235,14 +236,27 @@ def _words_of(one: Told) -> Iterator[str | datetime | Thing]:
 
 
 def _home(one: Told) -> Sentence:
+    home = _where(one)
+    if one.not_by_sms is None:
+        return home
+    return (*home, f"; chosen was SMS, but {WHY_NOT_BY_SMS[NotBySms(one.not_by_sms)]}")
+
+
+def _where(one: Told) -> Sentence:
+    by_sms = one.channel == ChannelName.SMS
     if one.reason is not None:
-        why = f"no mail, reason {one.reason}: {BECAUSE[Reason(one.reason)]}"
+        why = f"no {'SMS' if by_sms else 'mail'}, reason {one.reason}: {BECAUSE[Reason(one.reason)]}"
         if one.reason == Reason.SUPPRESSED and one.address:
             return (f"{why}; see ", Thing(Sort.SUPPRESSION, one.address), ", and lift")
         return (why,)
     if one.home is Home.WAITING:
-        return ("waiting until ", one.due_at or "?", ", then UserNotifications moves it")
-    mail = f"digest of {one.in_message}" if one.home is Home.DIGEST else "mail"
+        return (
+            "waiting until ",
+            one.due_at or "?",
+            f", then UserNotifications moves it{' to an SMS' if by_sms else ''}",
+        )
+    single = "SMS" if by_sms else "mail"
+    mail = f"digest of {one.in_message}{' by SMS' if by_sms else ''}" if one.home is Home.DIGEST else single
     return (f"{mail}, ", Thing(Sort.MESSAGE, str(one.message_id)), f" to {one.address}: ", *_state(one))
 
 

@@ -27,10 +27,13 @@ def set_preference(
     settings: HandOverSettings | None = None,
     **fields: Any,
 ) -> Preference:
-    """Put down how often a person wants to hear of a kind of event, instead of what they said of it before.
+    """Put down how often, and through which channel, a person wants to hear of a kind of event.
+
+    It stands instead of what they said of it before.
 
     >>> set_preference("anna", "case_changed", frequency="daily", hour="17:30")  # doctest: +SKIP
     >>> set_preference("anna", "*", quiet_from="22:00", quiet_until="07:00")  # doctest: +SKIP
+    >>> set_preference("anna", "deadline_exceeded", channel="sms")  # doctest: +SKIP
 
     :param kind: its name, or ``*`` for all of which the person says nothing else
     :param connection: of the outbox database, to do it inside its open transaction; without it, one of its own
@@ -61,7 +64,7 @@ def set_preference_fields(
         schema.require(open_one)
         faults = [
             *_faults_of_login(open_one, login),
-            *_faults_of_choice(kind, _frequency(fields.get("frequency")), kinds),
+            *_faults_of_choice(kind, fields, kinds),
             *faults,
         ]
         if faults or said is None:
@@ -89,7 +92,7 @@ def clear_preference(
         schema.require(open_one)
         if _storable(login) and _storable(kind) and preferences.clear(open_one, login, kind):
             return True
-        faults = [*_faults_of_login(open_one, login), *_faults_of_choice(kind, None, kinds)]
+        faults = [*_faults_of_login(open_one, login), *_faults_of_choice(kind, {}, kinds)]
         if faults:
             raise InvalidPreference(faults)
         return False
@@ -106,7 +109,7 @@ def _read(fields: Mapping[str, Any]) -> tuple[Preference | None, list[Fault]]:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
         return None, [Fault("quiet_from" if fields.get("quiet_from") is None else "quiet_until", problem)]
     if said == Preference():
-        return None, [Fault("frequency", "is missing; say how often, or one of hour, weekday and quiet hours")]
+        return None, [Fault("frequency", "is missing; say how often, or one of hour, weekday, quiet hours and channel")]
     return said, []
 
 
@@ -115,10 +118,11 @@ def _frequency(given: object) -> Frequency | None:
     return next((one for one in Frequency if one == given), None)
 
 
-def _faults_of_choice(kind: object, frequency: Frequency | None, kinds: Mapping[str, Kind]) -> list[Fault]:
+def _faults_of_choice(kind: object, fields: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list[Fault]:
     if not isinstance(kind, str):
         return [Fault("kind", "must be a text: the name of a kind, or * for all of them")]
-    fault = fault_of_choice(kind, frequency, kinds)
+    only_channel = not any(value is not None for name, value in fields.items() if name != "channel")
+    fault = fault_of_choice(kind, _frequency(fields.get("frequency")), kinds, only_channel=only_channel)
     return [fault] if fault else []
 
 

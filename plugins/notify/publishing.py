@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -19,24 +19,25 @@ from zoneinfo import ZoneInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sqlalchemy.engine import Connection
 
-from notify.composing import Letter, compose, subject_of
+from notify.composing import Letter, ShortText, compose, compose_sms, short_text, subject_of
 from notify.domain.address import CONTROL, parse_address
+from notify.domain.channel import ChannelName
 from notify.domain.deadline import DEADLINE_KEY
 from notify.domain.event import Case, EventDraft, read_event
-from notify.domain.home import Home
+from notify.domain.home import Home, NotBySms, Reason
 from notify.domain.kind import CASE_RECEIVED, Kind
 from notify.domain.message import faults_of_own_key
 from notify.domain.person import Person
-from notify.domain.preference import ANY_KIND, AT_ONCE, Preference
+from notify.domain.preference import ANY_KIND, AT_ONCE, Preference, Wish
 from notify.domain.routing import Addressed, Route, route
 from notify.exceptions import Fault, InvalidEvent, TemplateBroken, TemplateError, TemplateNotFound
 from notify.joining import Connectable, joined
 from notify.rendering import mime
-from notify.rendering.library import Rendered, library
+from notify.rendering.library import Rendered, RenderedText, library
 from notify.settings import HandOverSettings, SenderIdentity, hand_over_settings
 from notify.storage import cases, deadlines, events, outbox, people, preferences, schema, suppressions, unsubscriptions
 from notify.storage.events import Counted, NewEvent, NewNotification
-from notify.storage.outbox import Origin
+from notify.storage.outbox import NewMessage, Origin
 from notify.storage.recipients import Concerned, concerned
 
 #: As JSON writes it; PostgreSQL takes it in no text (https://www.postgresql.org/docs/current/datatype-json.html).
@@ -49,7 +50,7 @@ class Published:
 
     :param event_id: the event's number
     :param duplicate: whether it was published before, under the same idempotency key
-    :param mails: in the outbox, as mails of their own or in a digest
+    :param mails: in the outbox, as mails or SMS of their own or in a digest
     :param waiting: put aside until the person's time
     :param refused: without a mail, by reason, see :class:`notify.domain.home.Reason`
     """
@@ -168,6 +169,48 @@ class _Copy:
     summary: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A recipient through one channel, and where it goes from here.
+
+    :param number: of an SMS, where it goes
+    :param short: of an SMS, what it says
+    :param not_by_sms: why it is a mail where the recipient chose SMS
+    """
+
+    one: Concerned
+    way: Route
+    number: str | None = None
+    short: ShortText | None = None
+    not_by_sms: NotBySms | None = None
+
+    @property
+    def by_sms(self) -> bool:
+        """Whether it is an SMS."""
+        return self.number is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What decides how one recipient is told of an event.
+
+    :param unwanted: addresses and numbers that get nothing
+    :param gone: addresses whose readers want nothing of the kind
+    :param seen: addresses and numbers that are told of it already
+    """
+
+    kind: Kind
+    wish: Wish
+    blocked: bool
+    unwanted: Collection[str]
+    gone: Collection[str]
+    seen: set[str]
+
+
+#: Of an address about which nothing is known.
+_ANYWHERE = ""
+
+
 class _Publication:
     """One event on its way in; faults gather here until there is nothing more to check."""
 
@@ -189,6 +232,7 @@ class _Publication:
         self.case: Case | None = None
         self.named: dict[str, Person | None] = {}
         self._copies: dict[tuple[object, ...], _Copy] = {}
+        self._texts: dict[tuple[object, ...], RenderedText] = {}
 
     def store(self) -> Published:
         """Store the event with its notifications.
@@ -203,12 +247,12 @@ class _Publication:
         if kind is None or not recipients:
             raise self._refusal()
         self._read_people()
-        routes = self._routes(kind, recipients)
         # Fields that were dropped as faulty are not missing as well.
-        copies = [self._copy(kind, one, way) for one, way in zip(recipients, routes, strict=True)] if whole else []
+        told = self._tell(kind, recipients) if whole else []
+        copies = [self._copy(kind, one) for one in told]
         if self.faults:
             raise self._refusal()
-        homes = self._homes(kind, recipients, routes, copies)
+        homes = self._homes(kind, told, copies)
         return self._stored(kind, homes, data)
 
     def _refusal(self) -> InvalidEvent:
@@ -285,49 +329,77 @@ class _Publication:
         by_key = people.find_by_email(self.connection, keys.values())
         self.named = {name: known.get(name) or by_key.get(keys.get(name, "")) for name in named}
 
-    def _routes(self, kind: Kind, recipients: Sequence[Concerned]) -> list[Route]:
+    def _tell(self, kind: Kind, recipients: Sequence[Concerned]) -> list[_Told]:
+        """Each recipient, through each of the channels that they chose."""
         logins = [one.person.login for one in recipients if one.person]
         wanted = preferences.find(self.connection, logins)
+        wishes = [self._wish(kind, one, wanted) for one in recipients]
+        numbers = [
+            self._number(one) if wish.channel.by_sms else None for one, wish in zip(recipients, wishes, strict=True)
+        ]
         keys = [one.address.key for one in recipients if one.address]
-        unwanted = suppressions.among(self.connection, keys)
+        unwanted = suppressions.among(self.connection, [*keys, *filter(None, numbers)])
         strangers = [one.address.key for one in recipients if one.address and one.person is None]
         gone = unsubscriptions.among(self.connection, strangers, kind.name) if strangers else set()
         blocked = kind.name in self.settings.blocked.get(self.case.process or "", ()) if self.case else False
         seen: set[str] = set()
-        routes = []
-        for one in recipients:
-            said = wanted.get(one.person.login, {}) if one.person else {}
-            way = self._route(kind, one, said, blocked=blocked, seen=seen, unwanted=unwanted, gone=gone)
-            if way.reason is None and one.address:
-                seen.add(one.address.key)
-            routes.append(way)
-        return routes
+        told: list[_Told] = []
+        for one, wish, number in zip(recipients, wishes, numbers, strict=True):
+            asked = _Asked(kind, wish, blocked=blocked, unwanted=unwanted, gone=gone, seen=seen)
+            told += self._through(asked, one, number)
+        return told
 
-    def _route(
-        self,
-        kind: Kind,
-        one: Concerned,
-        said: Mapping[str, Preference],
-        *,
-        blocked: bool,
-        seen: set[str],
-        unwanted: Mapping[str, str],
-        gone: Collection[str],
-    ) -> Route:
-        key = one.address.key if one.address else None
+    def _wish(self, kind: Kind, one: Concerned, wanted: Mapping[str, Mapping[str, Preference]]) -> Wish:
+        said = wanted.get(one.person.login, {}) if one.person else {}
+        return kind.wish(said.get(kind.name), said.get(ANY_KIND)) if one.person else AT_ONCE
+
+    def _number(self, one: Concerned) -> str | None:
+        return people.number_of(one.person, lambda: self.settings.region) if one.person else None
+
+    def _through(self, asked: _Asked, one: Concerned, number: str | None) -> Iterator[_Told]:
+        """A recipient's notifications: a mail, an SMS, or both; who cannot have the SMS that they chose gets a mail."""
+        if not asked.wish.channel.by_sms:
+            yield self._by_mail(asked, one)
+            return
+        way = self._route(asked, one, _ANYWHERE)
+        if way.reason is not None:
+            yield _Told(one, way)
+            return
+        short = self._short(asked, one, number)
+        if number is None or isinstance(short, NotBySms):
+            yield self._by_mail(asked, one, short if isinstance(short, NotBySms) else None)
+            return
+        if asked.wish.channel.by_mail:
+            yield self._by_mail(asked, one)
+        if number in asked.seen:
+            way = Route(Home.REFUSED, reason=Reason.DUPLICATE)
+        asked.seen.add(number)
+        yield _Told(one, way, number, short)
+
+    def _by_mail(self, asked: _Asked, one: Concerned, not_by_sms: NotBySms | None = None) -> _Told:
+        way = self._route(asked, one, one.address.key if one.address else None)
+        if way.reason is None and one.address:
+            asked.seen.add(one.address.key)
+        return _Told(one, way, not_by_sms=not_by_sms)
+
+    def _route(self, asked: _Asked, one: Concerned, key: str | None) -> Route:
+        """Where a notification goes.
+
+        :param key: of the address, None where there is none
+        """
         recipient = Addressed(
             known=one.person is not None,
             active=one.person is None or one.person.active,
             reachable=key is not None,
-            suppressed=key in unwanted,
-            unsubscribed=key in gone,
+            suppressed=key in asked.unwanted,
+            unsubscribed=key in asked.gone,
             acted=self._acted(one),
-            duplicate=key in seen,
+            duplicate=key in asked.seen,
         )
-        wish = kind.wish(said.get(kind.name), said.get(ANY_KIND)) if one.person else AT_ONCE
         zone = ZoneInfo(self._zone(one.person))
         # A clock that is wrong puts nothing aside until its own time comes.
-        return route(kind, recipient, wish, zone, moment=min(self.moment, self.now), now=self.now, blocked=blocked)
+        moment = min(self.moment, self.now)
+        return route(asked.kind, recipient, asked.wish, zone, moment=moment, now=self.now, blocked=asked.blocked)
 
     def _acted(self, one: Concerned) -> bool:
         """Whether they did it: the person of that login, or, where an address was told, whoever reads its mail."""
@@ -345,9 +417,10 @@ class _Publication:
 
     # --- Rendering ---------------------------------------------------------------------------------------------------
 
-    def _copy(self, kind: Kind, one: Concerned, way: Route) -> _Copy | None:
-        """The mail for a recipient, None where there is none."""
-        if way.home is Home.REFUSED:
+    def _copy(self, kind: Kind, told: _Told) -> _Copy | None:
+        """The mail for a recipient, None where there is none; an SMS that waits has one, should it come to that."""
+        one, way = told.one, told.way
+        if way.home is Home.REFUSED or (told.by_sms and way.home is Home.MAIL):
             return None
         language = one.person.language if one.person else None
         key = (language, self._zone(one.person), way.home is Home.WAITING)
@@ -384,6 +457,38 @@ class _Publication:
             self._fault("data", f"makes a mail of {len(body.content):,} bytes, more than most servers take")
         return _Copy(rendered, body, summary)
 
+    def _short(self, asked: _Asked, one: Concerned, number: str | None) -> ShortText | NotBySms | None:
+        """What an SMS says, or why there is none; None where a template is at fault."""
+        if number is None:
+            return NotBySms.NO_NUMBER
+        if number in asked.unwanted:
+            return NotBySms.SUPPRESSED
+        if self.sms_sender is None:
+            return NotBySms.NO_SENDER
+        try:
+            found = self._text(asked.kind, one)
+        except TemplateNotFound:
+            return NotBySms.NO_TEMPLATE
+        except TemplateError as error:
+            self._fault("kind" if isinstance(error, TemplateBroken) else "data", str(error))
+            return None
+        return short_text(asked.kind.name, found, self.case.id if self.case else None, self.site)
+
+    @cached_property
+    def sms_sender(self) -> str | None:
+        """The sender of SMS; asked for where somebody wants one."""
+        return self.settings.sms_sender_of(self.site)
+
+    def _text(self, kind: Kind, one: Concerned) -> RenderedText:
+        language, timezone = one.person.language if one.person else None, self._zone(one.person)
+        found = self._texts.get((language, timezone)) or self._texts.get((language, timezone, one.key))
+        if found is None:
+            found = library(self.settings.templates).sms(
+                kind.template, language=language, timezone=timezone, data=self._context(kind, one)
+            )
+            self._texts[(language, timezone, one.key) if found.personal else (language, timezone)] = found
+        return found
+
     def _context(self, kind: Kind, one: Concerned) -> dict[str, Any]:
         """What the template sees; what is ours wins over the event's own data."""
         case = self.case
@@ -409,30 +514,38 @@ class _Publication:
 
     # --- Storing -----------------------------------------------------------------------------------------------------
 
-    def _homes(
-        self, kind: Kind, recipients: Sequence[Concerned], routes: Sequence[Route], copies: Sequence[_Copy | None]
-    ) -> list[NewNotification]:
+    def _homes(self, kind: Kind, told: Sequence[_Told], copies: Sequence[_Copy | None]) -> list[NewNotification]:
         contents = outbox.add_contents(self.connection, (copy.body.content for copy in copies if copy))
         letters = [self._letter(kind, copy, contents) if copy else None for copy in copies]
-        unsubscribe = self.settings.unsubscribe_link if kind.refusable else None
-        mails = [
-            compose(
-                letter,
-                one.address,
-                one.login,
-                sender=self.sender,
-                domain=self.identity.domain,
-                now=self.now,
-                unsubscribe=unsubscribe,
-            )
-            for one, way, letter in zip(recipients, routes, letters, strict=True)
-            if letter and one.address and way.home is Home.MAIL
+        messages = [
+            self._message(kind, one, letter)
+            for one, letter in zip(told, letters, strict=True)
+            if one.way.home is Home.MAIL
         ]
-        numbers = iter(outbox.add(self.connection, mails, origin=self.origin))
+        numbers = iter(outbox.add(self.connection, messages, origin=self.origin))
         return [
-            _home(one, way, letter, copy, next(numbers).id if way.home is Home.MAIL else None)
-            for one, way, letter, copy in zip(recipients, routes, letters, copies, strict=True)
+            _home(one, letter, copy, next(numbers).id if one.way.home is Home.MAIL else None)
+            for one, letter, copy in zip(told, letters, copies, strict=True)
         ]
+
+    def _message(self, kind: Kind, told: _Told, letter: Letter | None) -> NewMessage:
+        one = told.one
+        if told.number is not None and told.short is not None and self.sms_sender is not None:
+            domain = self.settings.identity(self.sms_sender).domain
+            return compose_sms(
+                told.short, told.number, one.login, one.name, sender=self.sms_sender, domain=domain, now=self.now
+            )
+        assert letter is not None
+        assert one.address is not None
+        return compose(
+            letter,
+            one.address,
+            one.login,
+            sender=self.sender,
+            domain=self.identity.domain,
+            now=self.now,
+            unsubscribe=self.settings.unsubscribe_link if kind.refusable else None,
+        )
 
     def _letter(self, kind: Kind, copy: _Copy, contents: Mapping[bytes, int]) -> Letter:
         case_id = self.case.id if self.case else None
@@ -481,16 +594,17 @@ def _key_of(name: str) -> str:
         return name.lower()
 
 
-def _home(
-    one: Concerned, way: Route, letter: Letter | None, copy: _Copy | None, message_id: int | None
-) -> NewNotification:
+def _home(told: _Told, letter: Letter | None, copy: _Copy | None, message_id: int | None) -> NewNotification:
+    one, way = told.one, told.way
     known = {
         "home": way.home,
         "login": one.login,
         "name": one.name,
-        "address": one.address.mailbox if one.address else None,
+        "address": told.number or (one.address.mailbox if one.address else None),
         "reason": way.reason,
         "message_id": message_id,
+        "channel": ChannelName.SMS if told.by_sms else ChannelName.EMAIL,
+        "not_by_sms": told.not_by_sms,
     }
     if way.home is not Home.WAITING or letter is None or copy is None:
         return NewNotification(**known)  # type: ignore[arg-type]  # the names and types above are its own
@@ -502,4 +616,5 @@ def _home(
         summary=copy.summary,
         content_id=letter.content_id,
         content_fields=letter.fields,
+        sms_text=told.short.text if told.short else None,
     )

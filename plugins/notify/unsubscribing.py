@@ -31,7 +31,7 @@ from notify.storage.unsubscriptions import BULK
 Kinds = Mapping[str, Kind]
 
 #: What a preference says beside how often.
-TIMES = ("hour", "weekday", "quiet_from", "quiet_until")
+TIMES = ("hour", "weekday", "quiet_from", "quiet_until", "channel")
 
 
 @dataclass(frozen=True, slots=True)

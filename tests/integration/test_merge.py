@@ -27,7 +27,7 @@ from notify.settings import HandOverSettings
 from notify.storage import deferred, preferences, suppressions
 from notify.storage.engine import normal_url
 from notify.storage.outbox import Origin
-from tests.newsroom import LONG_AGO, Mail, Newsroom, settings_of, write_templates
+from tests.newsroom import LONG_AGO, Newsroom, settings_of, with_sms, write_templates
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -690,6 +690,7 @@ LOGINS = ("anna", "bob", "carl", "dora")
 
 _who = st.sampled_from(LOGINS)
 _address = st.sampled_from(["anna@example.com", "Anna@example.com", "desk@example.com", "x@example.org"])
+_number = st.sampled_from(["+421903622237", "0903 622 237", "0905 123 456"])
 _step = st.one_of(
     st.tuples(
         st.just("publish"),
@@ -702,11 +703,17 @@ _step = st.one_of(
             }
         ),
     ),
-    st.tuples(st.just("choose"), _who, st.sampled_from(["immediately", "hourly", "daily", "weekly", "never"])),
+    st.tuples(
+        st.just("choose"),
+        _who,
+        st.sampled_from(["immediately", "hourly", "daily", "weekly", "never"]),
+        st.sampled_from([None, "email", "sms", "both"]),
+    ),
     st.tuples(st.just("move"), _who, st.none() | _address),
+    st.tuples(st.just("call"), _who, st.none() | _number),
     st.tuples(st.just("leave"), _who),
     st.tuples(st.just("return"), _who),
-    st.tuples(st.just("suppress"), _address),
+    st.tuples(st.just("suppress"), _address | st.just("+421903622237")),
     st.tuples(st.just("pass"), st.sampled_from([1, 20, 200])),
     st.tuples(st.just("merge"), st.integers(1, 3)),
 )
@@ -726,10 +733,14 @@ def shared(postgres: Postgres, admin: Connection, template: str) -> Any:
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(_step, min_size=4, max_size=24))
 def test_whatever_happens(shared: Engine, settings: HandOverSettings, steps: list[tuple[Any, ...]]) -> None:
-    """Whatever is published, chosen and changed in whatever order: one home each, for good, and nobody told twice."""
+    """Whatever is published, chosen and changed in whatever order: one home each, for good, and nobody told twice.
+
+    Through whatever channel: by mail, by SMS, or both.
+    """
     empty(shared)
-    room = Newsroom(shared, settings)
+    room = Newsroom(shared, with_sms(settings.templates))
     room.hire(*LOGINS)
+    room.do("update notify.people set phone = '0903 622 237' where login in ('anna', 'dora')")
     before: dict[int, str] = {}
     for step in [*steps, ("merge", 500), ("pass", 24 * 400), ("merge", 2)]:
         do(room, step)
@@ -742,7 +753,7 @@ def test_whatever_happens(shared: Engine, settings: HandOverSettings, steps: lis
             assert_nothing_is_overdue(room)
     assert "waiting" not in before.values()
     assert room.balance().even
-    told = [(word, mail.to.lower()) for mail in room.mails() for word in words(mail)]
+    told = [(word, mail.to.lower()) for mail in room.mails() for word in mail.words]
     assert max(Counter(told).values(), default=1) == 1
     assert len(told) == sum(home in {"mail", "digest"} for home in before.values())
 
@@ -760,8 +771,10 @@ def do(room: Newsroom, step: tuple[Any, ...]) -> None:
             when = LONG_AGO if fields["old"] else None
             rest = {name: value for name, value in fields.items() if name != "old"}
             room.publish(word=f"w{len(room.published)}", occurred_at=when, **rest)
-        case ("choose", login, frequency):
-            room.choose(login, frequency)
+        case ("choose", login, frequency, channel):
+            room.choose(login, frequency, channel=channel)
+        case ("call", login, number):
+            room.do("update notify.people set phone = :n where login = :l", n=number, l=login)
         case ("move", login, address):
             room.do("update notify.people set email = :e where login = :l", e=address, l=login)
         case ("leave" | "return" as verb, login):
@@ -775,17 +788,14 @@ def do(room: Newsroom, step: tuple[Any, ...]) -> None:
             room.merge(people=people)
 
 
-def words(mail: Mail) -> list[str]:
-    """The events that a mail tells of."""
-    return [entry.split()[-1] for entry in mail.entries] or [mail.subject.split()[-1]]
-
-
 def assert_nothing_is_overdue(room: Newsroom) -> None:
     """After a run: who is there, can be reached and wants neither all at once nor nothing has what is not due."""
     waiting = room.rows("""
         select d.login, d.kind from notify.deferred d join notify.people p using (login)
+        join notify.notifications n on n.id = d.notification_id
         left join notify.preferences w on w.login = d.login and w.kind = '*'
-        where not (d.due_at > now() and d.look_at = d.due_at and p.active and p.email is not null)
+        where not (d.due_at > now() and d.look_at = d.due_at and p.active
+                   and (p.email is not null or n.channel = 'sms'))
            or w.frequency in ('immediately', 'never') and not (d.kind = 'chores' and w.frequency = 'immediately')
     """)
     assert waiting == []

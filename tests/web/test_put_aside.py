@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
-from tests.newsroom import KINDS, LONG_AGO, Newsroom, settings_of, write_templates
+from tests.newsroom import KINDS, LONG_AGO, Newsroom, settings_of, with_sms, write_templates
 from tests.web.test_overview import words
 from tests.web_client import As
 
@@ -36,6 +36,21 @@ def test_who_gets_what(logged_in: As, room: Newsroom) -> None:
     told = words(logged_in("user").get("/notify/put-aside").text)
     assert re.search(r"Anna anna 2 news 2 \S+ \S+ UTC one digest of 2 Preview", told)
     assert re.search(r"Bob bob 1 news 1 \S+ \S+ UTC one mail, as it is Preview", told)
+
+
+def test_by_sms(logged_in: As, room: Newsroom) -> None:
+    """What goes by SMS is told apart: of both channels one is moved as it is, several become one of each."""
+    room.settings = with_sms(room.settings.templates)
+    room.hire("anna", phone="+421903622237"), room.hire("bob", phone="+421905123456")
+    room.choose("anna", "daily", channel="both")
+    room.choose("bob", "daily", channel="sms")
+    room.publish("anna", word="one")
+    client = logged_in("user")
+    assert "one mail, as it is and one SMS, as it is" in words(client.get("/notify/put-aside").text)
+    room.publish("anna; bob", word="two"), room.publish("anna", word="three")
+    told = words(client.get("/notify/put-aside").text)
+    assert "one digest of 3 and one SMS of 3" in told
+    assert re.search(r"Bob bob 1 news 1 \S+ \S+ UTC one SMS, as it is", told)
 
 
 def test_somebody(logged_in: As, room: Newsroom) -> None:

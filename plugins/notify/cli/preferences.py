@@ -10,7 +10,7 @@ from notify import settings
 from notify.cli import arguments, audit
 from notify.cli.database import changing, connect
 from notify.domain.kind import Kind
-from notify.domain.preference import ANY_KIND, Frequency, Preference, applying, in_words
+from notify.domain.preference import ANY_KIND, Frequency, Preference, Through, applying, in_words
 from notify.exceptions import ConfigurationError
 from notify.preferences import clear_preference, set_preference
 from notify.storage import people, schema
@@ -36,6 +36,9 @@ def add_commands(commands: Any) -> None:
     change.add_argument("--weekday", metavar="DAY", help="of a weekly mail: monday to sunday")
     change.add_argument(
         "--quiet", metavar="22:00-07:00", type=_quiet, default=(None, None), help="hours without such mail"
+    )
+    change.add_argument(
+        "--channel", metavar="CHANNEL", help=f"{', '.join(Through)}; also of a mandatory kind (default: nothing said)"
     )
     change.set_defaults(run=_set)
 
@@ -91,7 +94,7 @@ def lines(kinds: Mapping[str, Kind], said: Mapping[str, Preference]) -> list[str
     """What applies to each kind of event, and what a person said, for reading."""
     general = said.get(ANY_KIND)
     found = {
-        name: "immediately, mandatory" if kind.mandatory else applying(kind.wish(said.get(name), general))
+        name: applying(kind.wish(said.get(name), general)) + (", mandatory" if kind.mandatory else "")
         for name, kind in kinds.items()
     }
     width = max(len(name) for name in [*found, *map(_named, said)])

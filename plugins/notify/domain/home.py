@@ -8,7 +8,7 @@ from enum import StrEnum
 class Home(StrEnum):
     """Where a notification is; the values stand in the database."""
 
-    MAIL = "mail"  #: a mail of its own
+    MAIL = "mail"  #: a mail, or an SMS, of its own
     DIGEST = "digest"  #: one digest, with others
     WAITING = "waiting"  #: put aside until its person's time; the only one that it may leave
     REFUSED = "refused"  #: no mail, for a reason that is recorded
@@ -24,6 +24,7 @@ class Reason(StrEnum):
     INACTIVE = "inactive"  #: the person is no longer active
     NO_ADDRESS = "no_address"  #: the person has no e-mail address
     DUPLICATE = "duplicate"  #: somebody with the same address gets it already
+    NO_SMS = "no_sms"  #: it could not go by SMS any more, and the mail beside it tells of it
 
 
 #: Each reason in a sentence, for people who ask why.
@@ -35,4 +36,25 @@ BECAUSE = {
     Reason.INACTIVE: "the person is no longer active",
     Reason.NO_ADDRESS: "the person has no e-mail address",
     Reason.DUPLICATE: "somebody else with the same address was told of it",
+    Reason.NO_SMS: "it could not go by SMS any more, and goes by e-mail anyway",
+}
+
+
+class NotBySms(StrEnum):
+    """Why somebody who chose SMS is told by mail; the values stand in the database."""
+
+    NO_NUMBER = "no_number"
+    SUPPRESSED = "suppressed"
+    NO_SENDER = "no_sender"
+    NO_TEMPLATE = "no_template"
+    UNFIT = "unfit"
+
+
+#: Each of them in words.
+WHY_NOT_BY_SMS = {
+    NotBySms.NO_NUMBER: "the person has no telephone number that an SMS could go to",
+    NotBySms.SUPPRESSED: "the telephone number is on the suppression list",
+    NotBySms.NO_SENDER: "no sender is there for SMS",
+    NotBySms.NO_TEMPLATE: "the template has no text for an SMS",
+    NotBySms.UNFIT: "the text is none that an SMS can carry",
 }

@@ -119,18 +119,24 @@ class Person(BaseModel):
         return value
 
 
-def fault_of_choice(kind: str, frequency: Frequency | None, kinds: Mapping[str, Kind]) -> Fault | None:
+def fault_of_choice(
+    kind: str, frequency: Frequency | None, kinds: Mapping[str, Kind], *, only_channel: bool = False
+) -> Fault | None:
     """Whether a person may say something of a kind, and choose this frequency for it.
 
     :param kind: its name, or ``*``
+    :param only_channel: whether all that they say is through which channel, which nobody but they can know
     :param kinds: all that are known
     """
     if kind == ANY_KIND:
         return None
     if kind not in kinds:
         return Fault("kind", f"{kind!r} is unknown; there are {', '.join(sorted(kinds))}, and * for all of them")
+    if kinds[kind].mandatory and not only_channel:
+        told = f"{kind!r} is mandatory: everybody hears of it at once, and nothing but the channel can be chosen"
+        return Fault("kind", told)
     if kinds[kind].mandatory:
-        return Fault("kind", f"{kind!r} is mandatory: everybody hears of it at once, and nothing can be chosen")
+        return None
     choices = kinds[kind].choices
     if frequency is not None and frequency not in choices:
         return Fault("frequency", f"{frequency.value!r} cannot be chosen for {kind}; {', '.join(choices)} can")
@@ -172,7 +178,12 @@ def told(faults: Sequence[str]) -> str:
 def _faults_of_choices(person: Person, kinds: Callable[[], Mapping[str, Kind]]) -> list[Fault]:
     said = person.preferences or {}
     found = {
-        kind: fault_of_choice(kind, one.frequency, BUILT_IN if kind in BUILT_IN or kind == ANY_KIND else kinds())
+        kind: fault_of_choice(
+            kind,
+            one.frequency,
+            BUILT_IN if kind in BUILT_IN or kind == ANY_KIND else kinds(),
+            only_channel=one.only_channel,
+        )
         for kind, one in said.items()
     }
     return [Fault(f"preferences.{kind}", fault.problem) for kind, fault in found.items() if fault]

@@ -1,9 +1,9 @@
-"""What a person chose: how often they want to hear of a kind of event, and when (behaviour: Kinds of event)."""
+"""What a person chose: how often they want to hear of a kind of event, when, and through which channel."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
 from enum import StrEnum
 from typing import Annotated, cast
@@ -37,17 +37,39 @@ class Frequency(StrEnum):
     NEVER = "never"
 
 
+class Through(StrEnum):
+    """Through which channel; the values stand in the database."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    BOTH = "both"  #: a mail, and an SMS beside it
+
+    @property
+    def by_mail(self) -> bool:
+        """Whether there is to be a mail."""
+        return self is not Through.SMS
+
+    @property
+    def by_sms(self) -> bool:
+        """Whether there is to be an SMS."""
+        return self is not Through.EMAIL
+
+
 #: When a frequency is due unless the person says otherwise, by the clock on their wall.
 DAY_ENDS = time(18)
 WEEK_BEGINS = time(8)
 FIRST_WEEKDAY = 1
 
 
-def _a_word(value: object) -> object:
+def _word_of(words: type[StrEnum]) -> BeforeValidator:
     """An enumeration tells what is none by its repr, which may be of any length, or fail."""
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"must be one of {', '.join(Frequency)}")
-    return value
+
+    def read(value: object) -> object:
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return BeforeValidator(read)
 
 
 def _by_name(value: object) -> object:
@@ -96,15 +118,17 @@ class Preference(BaseModel):
     :param weekday: day of a week's mail, 1 (Monday) to 7 (ISO 8601); its name is taken as well
     :param quiet_from: from then on nothing but what is mandatory, until
     :param quiet_until: this hour; quiet hours may run across midnight
+    :param channel: through which it comes; of a mandatory kind nothing else can be said
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frequency: Annotated[Frequency | None, BeforeValidator(_a_word)] = None
+    frequency: Annotated[Frequency | None, _word_of(Frequency)] = None
     hour: Clock | None = None
     weekday: Weekday | None = None
     quiet_from: Clock | None = None
     quiet_until: Clock | None = None
+    channel: Annotated[Through | None, _word_of(Through)] = None
 
     @field_validator("hour", "quiet_from", "quiet_until")
     @classmethod
@@ -120,6 +144,11 @@ class Preference(BaseModel):
         if self.quiet_from is not None and self.quiet_from == self.quiet_until:
             raise ValueError("quiet_from and quiet_until are the same; for no mail at all choose the frequency never")
         return self
+
+    @property
+    def only_channel(self) -> bool:
+        """Whether it says through which channel, and nothing else."""
+        return self == Preference(channel=self.channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +173,17 @@ class Wish:
     :param hour: when a day's or week's mail is due
     :param weekday: day of a week's mail, 1 (Monday) to 7
     :param quiet: hours that postpone, None where there are none
+    :param channel: through which it comes
     """
 
     frequency: Frequency
     hour: time = DAY_ENDS
     weekday: int = FIRST_WEEKDAY
     quiet: Quiet | None = None
+    channel: Through = Through.EMAIL
 
 
-#: What is mandatory asks nobody.
+#: What is mandatory asks nobody when.
 AT_ONCE = Wish(Frequency.IMMEDIATELY)
 
 
@@ -167,9 +198,10 @@ def wish(
     :param own: what the person said of this kind
     :param general: what the person said of all kinds
     """
-    if not choices:
-        return AT_ONCE
     said = [one for one in (own, general) if one is not None]
+    channel = next((one.channel for one in said if one.channel is not None), Through.EMAIL)
+    if not choices:
+        return AT_ONCE if channel is Through.EMAIL else replace(AT_ONCE, channel=channel)
     frequency = next((one.frequency for one in said if one.frequency in choices), None) or default
     usual = WEEK_BEGINS if frequency is Frequency.WEEKLY else DAY_ENDS
     hours = (one.hour for one in said)
@@ -180,10 +212,15 @@ def wish(
         next((hour for hour in hours if hour is not None), usual),
         next((weekday for weekday in weekdays if weekday is not None), FIRST_WEEKDAY),
         next(quiets, None),
+        channel,
     )
 
 
 # --- In words --------------------------------------------------------------------------------------------------------
+
+
+#: Through which channel, in words.
+IN_WORDS = {Through.EMAIL: "by e-mail", Through.SMS: "by SMS", Through.BOTH: "by e-mail and SMS"}
 
 
 def in_words(said: Preference) -> str:
@@ -193,6 +230,7 @@ def in_words(said: Preference) -> str:
         WEEKDAYS[said.weekday - 1] if said.weekday else "",
         f"at {said.hour:%H:%M}" if said.hour else "",
         f"quiet {said.quiet_from:%H:%M}-{said.quiet_until:%H:%M}" if said.quiet_from is not None else "",
+        IN_WORDS[said.channel] if said.channel else "",
     ]
     return ", ".join(part for part in parts if part)
 
@@ -206,4 +244,6 @@ def applying(found: Wish) -> str:
     }.get(found.frequency, found.frequency.value)
     if found.quiet and found.frequency is not Frequency.NEVER:
         text += f", quiet {found.quiet.start:%H:%M}-{found.quiet.until:%H:%M}"
+    if found.channel is not Through.EMAIL and found.frequency is not Frequency.NEVER:
+        text += f", {IN_WORDS[found.channel]}"
     return text

@@ -10,6 +10,8 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
+
 
 @dataclass(frozen=True, slots=True)
 class PutAside:
@@ -17,6 +19,9 @@ class PutAside:
 
     :param notification_id: its number
     :param due_at: until when it waits
+    :param channel: through which it is to go
+    :param sms_text: of an SMS, what it says
+    :param beside: of an SMS, whether a mail tells its person of the same event
     """
 
     notification_id: int
@@ -36,6 +41,14 @@ class PutAside:
     case_url: str | None
     process: str | None
     site: str | None
+    channel: str
+    sms_text: str | None
+    beside: bool
+
+    @property
+    def by_sms(self) -> bool:
+        """Whether it is to be an SMS."""
+        return self.channel == ChannelName.SMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,10 @@ _TAKE = sa.text("""
 _PUT_ASIDE = """
     select d.notification_id, n.event_id, d.login, d.kind, d.due_at, e.occurred_at, n.language, n.subject, n.summary,
            n.content_id, n.content_fields, octet_length(c.body) as content_size,
-           e.case_id, e.case_title, e.case_url, e.process, e.site
+           e.case_id, e.case_title, e.case_url, e.process, e.site, n.channel, n.sms_text,
+           n.channel = 'sms' and exists (
+               select from notify.notifications o
+               where o.event_id = n.event_id and o.login = n.login and o.channel = 'email') as beside
     from notify.deferred d
     join notify.notifications n on n.id = d.notification_id
     join notify.events e on e.id = n.event_id
@@ -168,11 +184,14 @@ _LOGINS = sa.text("""
 
 _SUMS = sa.text("""
     with mine as (
-        select login, kind, due_at, look_at from notify.deferred where login = any(cast(:logins as text[]))
+        select d.login, d.kind, d.due_at, d.look_at, n.channel
+        from notify.deferred d join notify.notifications n on n.id = d.notification_id
+        where d.login = any(cast(:logins as text[]))
     ), next as (
         select login, greatest(min(due_at), now()) as until from mine group by login
     )
     select m.login, m.kind, count(*) as size, count(*) filter (where m.due_at <= n.until) as together,
+           count(*) filter (where m.due_at <= n.until and m.channel = 'sms') as texts,
            min(m.due_at) as next_at, bool_or(m.look_at < m.due_at and m.look_at <= now()) as again
     from mine m join next n on n.login = m.login
     group by m.login, m.kind order by m.login, m.kind
@@ -191,7 +210,8 @@ class Pile:
 
     :param kinds: how many of each kind of event
     :param next_at: when the first of it is due
-    :param together: how many are due by then: one is moved as it is, more become one digest
+    :param together: how many are due by then: one is moved as it is, more become one digest, of each channel
+    :param texts: how many of these go by SMS
     :param again: the next run looks at it before it is due, for something about the person has changed
     """
 
@@ -199,6 +219,7 @@ class Pile:
     kinds: dict[str, int]
     next_at: datetime
     together: int
+    texts: int
     again: bool
 
     @property
@@ -244,6 +265,7 @@ def _piles(connection: Connection, logins: Sequence[str]) -> dict[str, Pile]:
             {row.kind: row.size for row in kinds},
             min(row.next_at for row in kinds),
             sum(row.together for row in kinds),
+            sum(row.texts for row in kinds),
             any(row.again for row in kinds),
         )
     return found

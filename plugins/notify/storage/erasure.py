@@ -331,7 +331,7 @@ _NOTIFICATIONS = sa.text("""
         login = coalesce(
             (select a.instead from unnest(cast(:logins as text[]), cast(:pseudonyms as text[])) as a (was, instead)
              where a.was = n.login), n.login),
-        name = '', subject = null, summary = null, content_id = null, content_fields = null
+        name = '', subject = null, summary = null, content_id = null, content_fields = null, sms_text = null
     where n.login = any(cast(:logins as text[])) or lower(n.address) = any(cast(:addresses as text[]))
 """)
 _DROP_CONTENTS = sa.text("""

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from notify.domain.channel import ChannelName
 from notify.domain.event import Case
-from notify.domain.home import Home, Reason
+from notify.domain.home import Home, NotBySms, Reason
 from notify.exceptions import TransitionError
 from notify.storage.models import deferred, events, notifications
 from notify.storage.outbox import Origin
@@ -21,7 +22,7 @@ from notify.storage.outbox import Origin
 class NewEvent:
     """An event, checked.
 
-    :param recipients: how many notifications it makes
+    :param recipients: how many notifications it makes: one for each recipient, two where one is told by mail and SMS
     :param data: as JSON has it
     """
 
@@ -36,9 +37,12 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """An event for one recipient, and its home.
+    """An event for one recipient through one channel, and its home.
 
-    :param message_id: the mail's number, where it has one
+    :param address: where it goes: a mailbox, or a telephone number
+    :param message_id: the number of the mail or SMS, where it has one
+    :param not_by_sms: why it is a mail where its recipient chose SMS
+    :param sms_text: of one that waits for its time to be an SMS
     :param due_at: until when it waits, where it does; then all that follows is needed
     :param subject: as the mail would have it
     :param summary: one line for a digest
@@ -58,6 +62,9 @@ class NewNotification:
     summary: str | None = None
     content_id: int | None = None
     content_fields: bytes | None = None
+    channel: ChannelName = ChannelName.EMAIL
+    not_by_sms: NotBySms | None = None
+    sms_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,9 @@ def _notification_row(one: NewNotification, position: int) -> dict[str, object]:
         "summary": one.summary,
         "content_id": one.content_id,
         "content_fields": one.content_fields,
+        "channel": one.channel.value,
+        "not_by_sms": one.not_by_sms and one.not_by_sms.value,
+        "sms_text": one.sms_text,
     }
 
 
@@ -221,6 +231,7 @@ class Arrival:
 
     :param notification_id: its number
     :param address: where the mail goes, by now
+    :param not_by_sms: why it is a mail after all, where it was to be an SMS
     """
 
     notification_id: int
@@ -228,17 +239,19 @@ class Arrival:
     message_id: int | None = None
     reason: Reason | None = None
     address: str | None = None
+    not_by_sms: NotBySms | None = None
 
 
 _SETTLE = sa.text("""
     with arrivals as (
         select * from unnest(cast(:ids as bigint[]), cast(:homes as text[]), cast(:messages as bigint[]),
-                             cast(:reasons as text[]), cast(:addresses as text[]))
-            as a (id, home, message_id, reason, address)
+                             cast(:reasons as text[]), cast(:addresses as text[]), cast(:not_by_sms as text[]))
+            as a (id, home, message_id, reason, address, not_by_sms)
     )
     update notify.notifications n
     set home = a.home, message_id = a.message_id, reason = a.reason, address = coalesce(a.address, n.address),
-        moved_at = now()
+        channel = case when a.home <> 'refused' and a.not_by_sms is not null then 'email' else n.channel end,
+        not_by_sms = coalesce(a.not_by_sms, n.not_by_sms), sms_text = null, moved_at = now()
     from arrivals a where n.id = a.id and n.home = 'waiting'
 """)
 _LEAVE = sa.text("delete from notify.deferred where notification_id = any(cast(:ids as bigint[]))")
@@ -259,6 +272,7 @@ def arrive(connection: Connection, arrivals: Iterable[Arrival]) -> None:
         "messages": [one.message_id for one in given],
         "reasons": [one.reason and one.reason.value for one in given],
         "addresses": [one.address for one in given],
+        "not_by_sms": [one.not_by_sms and one.not_by_sms.value for one in given],
     }
     settled = connection.execute(_SETTLE, values).rowcount
     left = connection.execute(_LEAVE, {"ids": ids}).rowcount

@@ -19,6 +19,8 @@ class Told:
     :param due_at: until when it waits
     :param message_id: number of the mail or the digest
     :param in_message: how many notifications that message has
+    :param channel: through which it goes
+    :param not_by_sms: why it is no SMS, where the person chose that
     """
 
     event_id: int
@@ -41,6 +43,8 @@ class Told:
     attempts: int | None
     sent_at: datetime | None
     in_message: int
+    channel: str
+    not_by_sms: str | None
 
 
 _TOLD = """
@@ -48,7 +52,8 @@ _TOLD = """
            e.origin_dag_id, e.origin_run_id,
            n.login, n.name, n.address, n.home, n.reason, d.due_at,
            m.id as message_id, m.status, m.status_reason, m.attempts, m.sent_at,
-           (select count(*) from notify.notifications other where other.message_id = n.message_id) as in_message
+           (select count(*) from notify.notifications other where other.message_id = n.message_id) as in_message,
+           n.channel, n.not_by_sms
     from notify.notifications n
     join notify.events e on e.id = n.event_id
     left join notify.deferred d on d.notification_id = n.id

@@ -70,7 +70,7 @@ events = Table(
     ),
 )
 
-#: An event for one recipient through one channel, and its one home. What was put aside keeps here what was generated for it.
+#: An event for one recipient through one channel, and its one home. What was put aside keeps here what was generated.
 notifications = Table(
     "notifications",
     metadata,

@@ -38,7 +38,7 @@ class Published(Answer):
 
     :param event_id: the event's number
     :param duplicate: whether it was published before, under the same `idempotency_key`
-    :param mails: in the outbox, as mails of their own or in a digest
+    :param mails: in the outbox, as mails or SMS of their own or in a digest
     :param waiting: put aside until the person's time
     :param refused: without a mail, by reason
     """
@@ -81,7 +81,7 @@ class Event(Answer):
     :param origin_run_id: the run of that
     :param created_by: who else published it, and by what door
     :param recipients: how many it concerns
-    :param mails: in the outbox, as mails of their own or in a digest
+    :param mails: in the outbox, as mails or SMS of their own or in a digest
     :param waiting: put aside until the person's time
     :param refused: without a mail, by reason
     """

@@ -64,7 +64,7 @@ class People(Answer):
     searched_to: str | None
 
 
-@shown(frequency="daily", hour="17:30", weekday=None, quiet_from=None, quiet_until=None)
+@shown(frequency="daily", hour="17:30", weekday=None, quiet_from=None, quiet_until=None, channel=None)
 class Said(Answer):
     """What a person said of a kind of event; null is "nothing said".
 
@@ -72,6 +72,7 @@ class Said(Answer):
     :param weekday: day of a week's mail, 1 (Monday) to 7
     :param quiet_from: from then on nothing but what is mandatory, until
     :param quiet_until: this hour
+    :param channel: email, sms or both
     """
 
     frequency: str | None
@@ -79,15 +80,17 @@ class Said(Answer):
     weekday: int | None
     quiet_from: str | None
     quiet_until: str | None
+    channel: str | None
 
 
-@shown(mandatory=False, frequency="daily", hour="17:30", weekday=1, quiet_from=None, quiet_until=None)
+@shown(mandatory=False, frequency="daily", hour="17:30", weekday=1, quiet_from=None, quiet_until=None, channel="email")
 class Applies(Answer):
     """What applies to a kind of event: what the person said of it, else of all kinds, else its default.
 
-    :param mandatory: nobody may choose; it is always immediate
+    :param mandatory: nobody may choose anything but the channel; it is always immediate
     :param hour: when a day's or week's mail is due, on the clock of the person's zone
     :param weekday: day of a week's mail, 1 (Monday) to 7
+    :param channel: email, sms or both
     """
 
     mandatory: bool
@@ -96,6 +99,7 @@ class Applies(Answer):
     weekday: int
     quiet_from: str | None
     quiet_until: str | None
+    channel: str
 
 
 @shown(said={"case_changed": Said}, applies={"case_changed": Applies})
@@ -221,6 +225,7 @@ def get_preferences(login: _Login) -> Preferences:
                 weekday=wish.weekday,
                 quiet_from=f"{wish.quiet.start:%H:%M}" if wish.quiet else None,
                 quiet_until=f"{wish.quiet.until:%H:%M}" if wish.quiet else None,
+                channel=wish.channel,
             )
             for name, (mandatory, wish) in applying.items()
         },
@@ -232,7 +237,7 @@ def _said(one: Preference) -> Said:
         name: f"{value:%H:%M}" if (value := getattr(one, name)) is not None else None
         for name in ("hour", "quiet_from", "quiet_until")
     }
-    return Said(frequency=one.frequency, weekday=one.weekday, **written)
+    return Said(frequency=one.frequency, weekday=one.weekday, channel=one.channel, **written)
 
 
 def _record(connection: Connection, login: str) -> Record:

@@ -17,7 +17,7 @@ from notify import explaining, settings
 from notify.domain.destination import is_number
 from notify.domain.kind import BUILT_IN, Kind
 from notify.domain.person import Person
-from notify.domain.preference import ANY_KIND, WEEKDAYS, Frequency, Preference, applying, in_words
+from notify.domain.preference import ANY_KIND, IN_WORDS, WEEKDAYS, Frequency, Preference, applying, in_words
 from notify.exceptions import ConfigurationError, Fault, InvalidPreference, TransitionError
 from notify.preferences import clear_preference, set_preference_fields
 from notify.storage import directory, people, preferences, suppressions, unsubscriptions
@@ -37,6 +37,10 @@ PAGE = 50
 
 #: Notifications that a person's page tells of; more of them are a view of their own.
 TOLD = 20
+
+
+#: Through which channel, in words.
+CHANNELS = {one.value: words for one, words in IN_WORDS.items()}
 
 
 class Outdated(TransitionError):
@@ -101,6 +105,7 @@ def _person(request: Request, user: BaseUser, login: str) -> Response:
         story=story,
         rows=list(_rows(kinds, said)),
         weekdays=WEEKDAYS,
+        channels=CHANNELS,
         seen=_mark(said),
         note=note,
         saved="saved" in request.query_params,
@@ -191,7 +196,7 @@ def _rows(kinds: Mapping[str, Kind], said: Mapping[str, Preference]) -> Iterator
     yield Row(ANY_KIND, tuple(Frequency), _fields_of(general), in_words(general or Preference()))
     for name, kind in kinds.items():
         own = said.get(name)
-        applies = "always immediately" if kind.mandatory else applying(kind.wish(own, general))
+        applies = ("always " if kind.mandatory else "") + applying(kind.wish(own, general))
         yield Row(name, kind.choices, _fields_of(own), in_words(own or Preference()), applies, mandatory=kind.mandatory)
     for name in sorted(said.keys() - kinds.keys() - {ANY_KIND}):
         yield Row(name, (), _fields_of(said[name]), in_words(said[name]), known=False)

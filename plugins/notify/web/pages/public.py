@@ -22,6 +22,7 @@ from notify.domain import link
 from notify.domain.link import Purpose
 from notify.domain.preference import ANY_KIND, Frequency, Preference
 from notify.exceptions import InvalidPreference
+from notify.storage import people
 from notify.storage.engine import set_actor
 from notify.storage.unsubscriptions import BULK
 from notify.unsubscribing import TIMES, Changes, Kinds, Reader
@@ -148,6 +149,7 @@ def _settings_page(
         zone=_zone(reader),
         offered={name: _shown_times(reader, name, chosen) for name in (ANY_KIND, *own)},
         own=own,
+        by_sms=reader.person is not None and _reached_by_sms(reader),
         bulk=chosen.get(BULK, "no" if BULK in reader.unwanted else "yes"),
         saved=saved,
         faults=_told(faults, words) if faults else (),
@@ -170,10 +172,16 @@ def _shown_times(reader: Reader, kind: str, chosen: Mapping[str, Any]) -> dict[s
     said = reader.said.get(kind, Preference())
     written = {name: getattr(said, name) for name in TIMES}
     texts = {
-        name: "" if value is None else str(value) if isinstance(value, int) else f"{value:%H:%M}"
+        name: "" if value is None else f"{value:%H:%M}" if hasattr(value, "hour") else str(value)
         for name, value in written.items()
     }
     return {name: str(chosen.get(f"{name}.{kind}", text)) for name, text in texts.items()}
+
+
+def _reached_by_sms(reader: Reader) -> bool:
+    """Whether there is anything to choose: a number, or a choice that was made before."""
+    number = people.number_of(reader.person, settings.phone_region) if reader.person else None
+    return number is not None or any(said.channel is not None for said in reader.said.values())
 
 
 def _zone(reader: Reader) -> str:

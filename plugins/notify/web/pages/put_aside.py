@@ -91,8 +91,10 @@ def _obstacle(person: Person, unwanted: Iterable[str]) -> str | None:
     """What keeps every mail from a person; the run of UserNotifications finds the same."""
     if not person.active:
         return BECAUSE[Reason.INACTIVE]
-    if person.email is None:
+    if person.email is None and person.phone is None:
         return BECAUSE[Reason.NO_ADDRESS]
+    if person.email is None or person.phone is not None:
+        return None  # what of it goes by SMS, each notification knows
     return BECAUSE[Reason.SUPPRESSED] if person.email.lower() in unwanted else None
 
 

@@ -31,7 +31,7 @@ update notify.messages m set notifications_removed = coalesce(m.notifications_re
 delete from notify.notifications n using beside b where n.id = b.id;
 update notify.events e set recipients = e.recipients - g.size
     from (select event_id, count(*) as size from beside group by event_id) g where e.id = g.event_id;
-update notify.notifications set channel = 'email' where home = 'waiting' and channel = 'sms';
+update notify.notifications set channel = 'email', sms_text = null where home = 'waiting' and channel = 'sms';
 """
 
 
