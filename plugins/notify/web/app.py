@@ -21,6 +21,8 @@ from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
 from notify.web.pages import (
     balance,
+    campaign_form,
+    campaigns,
     deadlines,
     explain,
     health,
@@ -54,12 +56,14 @@ def create_app() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,  # it would lead to the host and the scheme that a request names, tokens and all
     )
-    app.add_middleware(BodyLimit, tell=_tell, larger=LARGER)
+    app.add_middleware(BodyLimit, tell=_tell, larger=LARGER | campaign_form.PLACES)
     app.add_middleware(SecurityHeaders)
     app.include_router(description.router)
     app.include_router(api_router)
     app.include_router(overview.router)
     app.include_router(messages.router)
+    app.include_router(campaign_form.router)  # /campaigns/new is no number
+    app.include_router(campaigns.router)
     app.include_router(put_aside.router)
     app.include_router(people.router)
     app.include_router(suppressions.router)

@@ -22,6 +22,7 @@ from notify.web.rights import Right
 MENU = (
     ("", "Overview", Right.READ_SETTINGS),
     ("messages", "Messages", Right.READ_REGISTER),
+    ("campaigns", "Campaigns", Right.READ_REGISTER),
     ("put-aside", "Put aside", Right.READ_PEOPLE),
     ("people", "People", Right.READ_PEOPLE),
     ("deadlines", "Deadlines", Right.READ_REGISTER),
