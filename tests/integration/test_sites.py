@@ -16,7 +16,7 @@ from notify import settings as reading
 from notify.channels.smtp import SmtpChannel
 from notify.deadlines import set_deadline
 from notify.domain.person import Person
-from notify.domain.preference import Frequency, Preference
+from notify.domain.preference import Frequency, Preference, Through
 from notify.drain import Drainer
 from notify.exceptions import InvalidDeadline, InvalidEvent, InvalidMessage
 from notify.handover import hand_over
@@ -258,6 +258,31 @@ def test_a_digest_of_one_site(  # noqa: PLR0917 - a case has as many
     assert leaving(staff) == [("digest", None, sender, site)]
     text = str(register.text(staff, register.newest(staff)[0].id))
     assert ("Firm Brno" in text) == (sender == "smtp_brno")
+
+
+def test_by_sms(connection: Connection, engine: Engine, settings: HandOverSettings) -> None:
+    """Who gets the news by SMS gets it through the site's sender of SMS, at once, later, and where several are due."""
+    people.save(connection, [Person(login="cyril", name="Cyril", email="cyril@example.com", phone="+421903622237")])
+    by_sms = Preference(frequency=Frequency.IMMEDIATELY, channel=Through.SMS)
+    preferences.save(connection, "cyril", "case_changed", by_sms)
+    publish(connection, settings, {"id": "C-1", "site": "Košice"}, recipients=["cyril"])
+    publish(connection, settings, {"id": "C-2", "site": "Brno"}, recipients=["cyril"])
+    preferences.save(connection, "cyril", "case_changed", Preference(frequency=Frequency.HOURLY, channel=Through.SMS))
+    publish(connection, settings, "C-1", recipients=["cyril"])
+    merge(connection, engine, settings)
+    for _ in range(2):
+        publish(connection, settings, "C-1", recipients=["cyril"])
+    merge(connection, engine, settings)
+    publish(connection, settings, "C-1", recipients=["cyril"])
+    publish(connection, settings, "C-2", recipients=["cyril"])
+    merge(connection, engine, settings)
+    assert leaving(connection) == [
+        ("case_changed", "C-1", "sms_kosice", "Košice"),
+        ("case_changed", "C-2", "sms_first", "Brno"),
+        ("case_changed", "C-1", "sms_kosice", "Košice"),
+        ("digest", "C-1", "sms_kosice", "Košice"),
+        ("digest", None, "sms_first", None),
+    ]
 
 
 def test_an_event_of_a_site_that_nobody_has(staff: Connection, settings: HandOverSettings) -> None:
