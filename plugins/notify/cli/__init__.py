@@ -14,6 +14,7 @@ from notify.exceptions import NotifyError
 def parser() -> argparse.ArgumentParser:
     """All commands, with their help."""
     from notify.cli import (
+        campaigns,
         check,
         db,
         deadlines,
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         "(in Airflow, or as AIRFLOW_CONN_NOTIFY_DB).",
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    messaging = (people, person, preferences, suppressions, messages, senders, sms, deadlines)
+    messaging = (people, person, preferences, suppressions, messages, campaigns, senders, sms, deadlines)
     for module in (db, *messaging, explain, check, health, permissions):
         module.add_commands(commands)
     return root
