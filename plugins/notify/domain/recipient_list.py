@@ -40,10 +40,11 @@ def read_csv(text: str, channel: ChannelName) -> list[Row]:
     """
     lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=_delimiter(text), strict=True)
     try:
-        header = next((cells for cells in lines if any(cells)), [])
+        numbered = enumerate(lines, start=1)
+        header = next((cells for _, cells in numbered if any(cell.strip() for cell in cells)), [])
         at = recipient_column(header, channel)
         names = field_names(header)
-        return list(_rows(lines, names, at))
+        return list(_rows(numbered, names, at))
     except csv.Error as error:
         raise ValueError(f"line {lines.line_num} is no CSV: {error}; quotes within a cell are doubled") from None
 
@@ -53,9 +54,9 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _rows(lines: Iterable[list[str]], names: Sequence[str], at: int) -> Iterator[Row]:
+def _rows(numbered: Iterable[tuple[int, list[str]]], names: Sequence[str], at: int) -> Iterator[Row]:
     wrong: list[int] = []
-    for number, cells in enumerate(lines, start=2):
+    for number, cells in numbered:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(names):
@@ -87,7 +88,7 @@ def field_names(header: Sequence[str]) -> list[str]:
     :raises ValueError: two are called alike, or one cannot be called at all
     """
     names = [_NO_WORD.sub("_", name.strip().lower()).strip("_") for name in header]
-    if empty := [str(position) for position, name in enumerate(names, start=1) if not name or name[0].isdigit()]:
+    if empty := [str(position) for position, name in enumerate(names, start=1) if not name.isidentifier()]:
         raise ValueError(f"column {', '.join(empty)} has no name that a template could use; begin it with a letter")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two columns are called {', '.join(twice)}")
