@@ -329,13 +329,14 @@ def test_quiet_hours(room: Newsroom) -> None:
     assert leaves == [True, True]
 
 
-def test_a_number_that_two_have_by_now(room: Newsroom) -> None:
-    """Who has come to share a telephone with somebody is told once by it."""
+@pytest.mark.parametrize("plan", [{}, {"people": 1}], ids=["together", "one-by-one"])
+def test_a_number_that_two_have_by_now(room: Newsroom, plan: dict[str, int]) -> None:
+    """Who has come to share a telephone with somebody is told once by it, in one transaction or in several."""
     for login in ("anna", "bob"):
         room.choose(login, "daily", channel="sms")
     put_aside(room, "one", login="anna; bob")
     room.hire("bob", phone="+421 903 622 237")
-    room.merge()
+    room.merge(**plan)
     assert rows(room) == [("anna", "sms", "mail", ""), ("bob", "sms", "duplicate", "")]
 
 
