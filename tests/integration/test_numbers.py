@@ -219,6 +219,14 @@ def test_nothing_of_a_number_is_left(engine: Engine, connection: Connection, tea
     assert [one.login for one in people.listed(connection)] == ["bob", "carl"]
 
 
+def test_the_number_of_a_login(engine: Engine, connection: Connection, team: None, give: Give) -> None:
+    """By login what was written to the person's number goes as well, also where only the number was known then."""
+    number = give(message="secret")
+    assert erase(engine, "anna").addresses == (ANNA, "anna@example.com")
+    assert status(connection, number) == "cancelled"
+    assert found(engine, "secret", "903622237") == []
+
+
 def test_a_hidden_suppression_still_counts(engine: Engine, connection: Connection, team: None, give: Give) -> None:
     """Who wanted no SMS gets none after an erasure either; the list has a hash of the number, and lifts it by that."""
     suppress(connection, ANNA, "asked")
