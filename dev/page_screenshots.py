@@ -43,10 +43,27 @@ LETTERS = (
     (9, "team{}@example.com", "Minutes of meeting {}"),
 )
 
+#: What goes to many: the last ones cannot be reached.
+READERS = 120
+CAMPAIGN = {
+    "description": "Spring sale",
+    "classification": "sales",
+    "subject": "{{ first_name }}, spring has come",
+    "message": "Dear {{ first_name }},\n\nall garden tools are 20 % off until Sunday.",
+    "csv": "\n".join(
+        [
+            "email,first_name",
+            *(f"reader{number}@example.com,Reader {number}" for number in range(1, READERS + 1)),
+            "nobody,Nobody",
+            "reader7@example.com,Reader 7",
+        ]
+    ),
+}
+
 #: The sender of a branch, whose server is away.
 DEAD = "smtp_branch"
 
-#: How soon Airflow must have read a DAG anew.
+#: How soon Airflow must have read a DAG anew, or a campaign's messages must be made.
 PATIENCE_SECONDS = 90
 
 #: An hour's slots in the picture, so that the gauge has something to show.
@@ -134,15 +151,29 @@ def _for_the_docs(stack: Stack, browser: Browser) -> None:
     page = _window(stack, browser, PHONE, "light")
     page.goto(f"{stack.url}/notify/")
     page.screenshot(path=IMAGES / "page-overview-phone.png")
+    _of_a_campaign(stack, browser, _a_campaign(stack))
+
+
+def _of_a_campaign(stack: Stack, browser: Browser, number: int) -> None:
+    """The pictures of a campaign that is being sent."""
+    for theme in THEMES:
+        page = _window(stack, browser, FRAMED, theme)
+        _within_airflow(page, stack, f"campaigns/{number}")
+        page.screenshot(path=IMAGES / f"page-campaign-{theme}.png")
+    page = _window(stack, browser, PHONE, "light")
+    page.goto(f"{stack.url}/notify/campaigns/{number}")
+    page.screenshot(path=IMAGES / "page-campaign-phone.png")
 
 
 def _every_view(stack: Stack, browser: Browser, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    campaign = _a_campaign(stack)
+    more = [f"messages/{_a_message(stack)}", "campaigns/new", f"campaigns/{campaign}", f"campaigns/{campaign}/edit"]
     for (width, height), theme in itertools.product((DESK, PHONE), THEMES):
         page = _window(stack, browser, (width, height), theme)
         page.goto(f"{stack.url}/notify/")
         menu = [link.get_attribute("href") or "" for link in page.locator(".bar nav a").all()]
-        for path in [*menu, f"/notify/messages/{_a_message(stack)}"]:
+        for path in [*menu, *(f"/notify/{path}" for path in more)]:
             page.goto(f"{stack.url}{path}")
             name = path.removeprefix("/notify/").strip("/").replace("/", "-") or "overview"
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png", full_page=True)
@@ -154,6 +185,20 @@ def _a_message(stack: Stack) -> int:
         row = outbox.execute("select max(id) from notify.messages where kind = 'digest'").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _a_campaign(stack: Stack) -> int:
+    """One of which a part is sent; the rest waits for the limit."""
+    written = stack.client.request("POST", "/notify/api/v1/campaigns", CAMPAIGN)
+    number = int(written.raise_for_status().json()["id"])
+    stack.client.request("POST", f"/notify/api/v1/campaigns/{number}/generate", {"send": True}).raise_for_status()
+    deadline = time.monotonic() + PATIENCE_SECONDS  # that has a run of MassMailing triggered
+    while stack.client.request("GET", f"/notify/api/v1/campaigns/{number}").json()["status"] != "sending":
+        if time.monotonic() > deadline:
+            raise StackError("The messages of a campaign are not made.", "Look at the log of MassMailing.")
+        time.sleep(1)
+    stack.wait_for_run("Notifications", stack.trigger("Notifications"))
+    return number
 
 
 def _window(stack: Stack, browser: Browser, size: tuple[int, int], theme: Theme) -> Page:
