@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from dev.eurosms.server import EuroSms
 from notify import explaining
+from notify.domain.home import BECAUSE, Reason
 from notify.erasing import erase
 from notify.exceptions import InvalidPreference
 from notify.merge import preview
@@ -282,7 +283,7 @@ def test_channels_of_different_kinds(room: Newsroom) -> None:
 
 @pytest.mark.parametrize("why", ["no_number", "suppressed", "no_sender", "no_template"])
 @pytest.mark.parametrize("channel", ["sms", "both"])
-def test_what_cannot_be_an_sms_any_more(room: Newsroom, why: str, channel: str) -> None:
+def test_what_cannot_be_an_sms_any_more(room: Newsroom, notify: Command, why: str, channel: str) -> None:
     """What waits for an SMS that there can no longer be goes by mail; where a mail tells of it anyway, it is closed."""
     room.choose("anna", "daily", channel=channel)
     put_aside(room, "one", "two")
@@ -302,6 +303,8 @@ def test_what_cannot_be_an_sms_any_more(room: Newsroom, why: str, channel: str) 
         assert rows(room) == [("anna", "email", "digest", why)] * 2
     else:
         assert rows(room) == [("anna", "email", "digest", ""), ("anna", "sms", "no_sms", why)] * 2
+        told = notify("explain", "--person", "anna", "--since", "P7D")[1]
+        assert f"no SMS, reason no_sms: {BECAUSE[Reason.NO_SMS]}; chosen was SMS, but" in told
     assert room.balance().even
 
 

@@ -266,11 +266,12 @@ def test_preferences(boss: TestClient, metadata: Session, login: str) -> None:
     assert told["said"] == {
         "case_changed": {
             "frequency": "weekly", "hour": "17:30", "weekday": 2, "quiet_from": None, "quiet_until": None,
+            "channel": None,
         }
     }  # fmt: skip
     assert told["applies"]["case_changed"] == {
         "mandatory": False, "frequency": "weekly", "hour": "17:30", "weekday": 2, "quiet_from": None,
-        "quiet_until": None,
+        "quiet_until": None, "channel": "email",
     }  # fmt: skip
     assert told["applies"]["deadline_exceeded"]["mandatory"] is True
     boss.put(f"{place}/*", json={"quiet_from": "22:00", "quiet_until": "07:00"})
