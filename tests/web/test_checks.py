@@ -49,6 +49,7 @@ from notify.storage import drains, identity, schema
 from notify.storage.engine import engine_for, normal_url
 from notify.web.mount import MountedApp
 from tests.connections import postgres_connection
+from tests.mailing import Mailing, csv_of
 from tests.metadata import BUNDLE, add_dag, add_run, add_task
 
 SENDER = "smtp_default"
@@ -265,6 +266,24 @@ def test_dags(place: URL, metadata: Session) -> None:
         metadata.execute(sa.delete(ParseImportError))
         metadata.commit()
     assert found(ids.NOTIFICATIONS) == found(ids.OTHER_DAGS) == []
+
+
+def test_campaigns_that_wait(
+    place: URL, metadata: Session, engine: Engine, hand_over_settings: HandOverSettings
+) -> None:
+    """A campaign to be generated, or to be followed, is told while MassMailing is paused or unknown, not otherwise."""
+    mailing = Mailing(engine, hand_over_settings)
+    numbers = [mailing.write(csv=csv_of(1)) for _ in range(3)]
+    assert found(ids.CAMPAIGNS) == []
+    mailing.do("update notify.campaigns set status = 'generating' where id = :id", id=numbers[0])
+    mailing.do("update notify.campaigns set status = 'paused', unsettled = true where id = :id", id=numbers[1])
+    waiting = f"Campaigns wait for a run of MassMailing ({numbers[0]}, {numbers[1]}), and none comes: "
+    assert found(ids.CAMPAIGNS) == [f"{waiting}Airflow does not know the DAG MassMailing."]
+    add_dag(metadata, "MassMailing", is_paused=True)
+    assert found(ids.CAMPAIGNS) == [f"{waiting}MassMailing is paused."]
+    metadata.execute(sa.text("update dag set is_paused = false"))
+    metadata.commit()
+    assert found(ids.CAMPAIGNS) == []
 
 
 @pytest.mark.parametrize("dag_id", SCHEDULED)

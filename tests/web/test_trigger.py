@@ -21,7 +21,8 @@ from airflow.utils.types import DagRunType
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
 
-from notify.web.trigger import MASS_MAILING, trigger_mass_mailing
+from notify.web.airflow import MASS_MAILING
+from notify.web.trigger import trigger_mass_mailing
 from tests.metadata import BUNDLE, add_dag, add_run
 
 USER = SimpleAuthManagerUser(username="the_user", role="user")

@@ -31,6 +31,7 @@ METADATA = "notify.W012"
 MAILBOX = "notify.W013"
 SITES = "notify.W014"
 CREDIT = "notify.W015"
+CAMPAIGNS = "notify.W016"
 NOT_MADE = "notify.W099"
 
 

@@ -14,11 +14,15 @@ from notify.domain.limit import HOURLY_LIMITS
 from notify.domain.schedule import parse_schedule
 from notify.exceptions import ConfigurationError, InvalidSchedule
 from notify.schedules import SCHEDULED
+from notify.storage import campaigns
 from notify.web import airflow
-from notify.web.airflow import NOTIFICATIONS
+from notify.web.airflow import MASS_MAILING, NOTIFICATIONS
 
 #: Handed over by hand, or by others; it has no schedule.
 _SEND_MESSAGE = "SendMessage"
+
+#: Of campaigns that wait, so many are named.
+_MOST_NAMED = 10
 
 _OTHERS = (*(name for name in SCHEDULED if name != NOTIFICATIONS), _SEND_MESSAGE)
 
@@ -48,6 +52,19 @@ def _idle(around: Surroundings, names: list[str] | tuple[str, ...]) -> Iterator[
                 yield Found(f"Airflow cannot read the DAG {state.dag_id}: {error}", place=place)
             elif state.why:
                 yield Found(f"{state.why}.", "Unpause it." if state.paused and state.known else None, place)
+
+
+def _campaigns_go_on(around: Surroundings) -> Iterator[Found]:
+    with around.outbox() as connection:
+        waiting = campaigns.awaiting_a_run(connection)
+    if not waiting:
+        return
+    with around.metadata() as session:
+        [state] = airflow.dag_states(session, [MASS_MAILING])
+    if state.why:
+        some = ", ".join(map(str, waiting[:_MOST_NAMED])) + (" …" if len(waiting) > _MOST_NAMED else "")
+        place = Place(f"dags/{MASS_MAILING}", MASS_MAILING) if state.known else None
+        yield Found(f"Campaigns wait for a run of {MASS_MAILING} ({some}), and none comes: {state.why}.", place=place)
 
 
 def _scheduled(_around: Surroundings) -> Iterator[Found]:
@@ -105,6 +122,15 @@ CHECKS = (
         "paused; unless that is meant.",
         look=_others_run,
         needs=frozenset({Need.METADATA}),
+    ),
+    Check(
+        id=ids.CAMPAIGNS,
+        title="Campaigns do not wait in vain",
+        meaning="MassMailing makes the messages of campaigns, and puts them in the queue. What people ask for is "
+        "noted, and nothing comes of it until that DAG runs; what is paused or cancelled does not leave.",
+        remedy="Unpause MassMailing, or mend what Airflow says of its file.",
+        look=_campaigns_go_on,
+        needs=frozenset({Need.OUTBOX, Need.METADATA}),
     ),
     Check(
         id=ids.SCHEDULE,

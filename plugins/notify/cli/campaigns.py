@@ -197,11 +197,10 @@ def _idle() -> str:
     """Why no run of MassMailing comes, where that is so."""
     from notify.checks.surroundings import Surroundings  # with Airflow's models, as in notify.cli.audit
     from notify.web import airflow
-    from notify.web.trigger import MASS_MAILING
 
     try:
         with Surroundings().metadata() as session:
-            [state] = airflow.dag_states(session, [MASS_MAILING])
+            [state] = airflow.dag_states(session, [airflow.MASS_MAILING])
     except airflow.AirflowUnreachable:
         return ""
     return f"; none comes: {state.why}" if state.why else ""

@@ -331,6 +331,12 @@ def under_way(connection: Connection) -> list[int]:
     return list(connection.scalars(sa.select(campaigns.c.id).where(open_ones, followed).order_by(campaigns.c.id)))
 
 
+def awaiting_a_run(connection: Connection) -> list[int]:
+    """Those that wait for a run of MassMailing: to have their messages made, or moved."""
+    waits = sa.or_(campaigns.c.unsettled, campaigns.c.status == CampaignStatus.GENERATING.value)
+    return list(connection.scalars(sa.select(campaigns.c.id).where(waits).order_by(campaigns.c.id)))
+
+
 # --- Moved -----------------------------------------------------------------------------------------------------------
 
 

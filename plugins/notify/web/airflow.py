@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: The DAG that sends.
 NOTIFICATIONS = "Notifications"
 
+#: The DAG that makes the messages of campaigns, and has them follow.
+MASS_MAILING = "MassMailing"
+
 #: A scheduler that is at work makes a run within seconds of its time.
 _PATIENCE = timedelta(minutes=2)
 

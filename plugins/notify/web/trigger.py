@@ -18,12 +18,9 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy.orm import Session
 
-from notify.web.airflow import AirflowUnreachable, dag_states, metadata
+from notify.web.airflow import MASS_MAILING, AirflowUnreachable, dag_states, metadata
 
 log = logging.getLogger(__name__)
-
-#: The DAG that makes the messages of campaigns, and has them follow.
-MASS_MAILING = "MassMailing"
 
 #: What Airflow's own route writes into the audit log.
 _EVENT = "trigger_dag_run"

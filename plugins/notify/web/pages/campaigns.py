@@ -33,7 +33,6 @@ from notify.web.pages.layout import page
 from notify.web.problems import NotFound, UnusableQuery
 from notify.web.register import Before, Number, text_of
 from notify.web.rights import Right, requires
-from notify.web.trigger import MASS_MAILING
 
 router = APIRouter(prefix="/campaigns")
 
@@ -166,7 +165,7 @@ def _shown(
         now = outbox.now(connection)
     with airflow.metadata() as session:
         history = audit.of_campaign(session, number)
-        [making] = airflow.dag_states(session, [MASS_MAILING])
+        [making] = airflow.dag_states(session, [airflow.MASS_MAILING])
     return page(
         request,
         "campaign.html",
