@@ -53,7 +53,7 @@ def empty(stack: Stack) -> None:
     with psycopg.connect(stack.outbox_conninfo) as outbox:
         outbox.execute(
             "truncate notify.messages, notify.contents, notify.events, notify.deadlines, notify.cases, "
-            "notify.people, notify.groups, notify.suppressions, notify.unsubscriptions cascade"
+            "notify.people, notify.groups, notify.suppressions, notify.unsubscriptions, notify.campaigns cascade"
         )
 
 
