@@ -68,6 +68,10 @@ class Mailing:
         [result] = Generating(self.engine, self.settings, stretch=stretch).run()
         return result
 
+    def generate_what_waits(self) -> list[GeneratingResult]:
+        """Make the messages of all campaigns that wait for it, as a run does."""
+        return Generating(self.engine, self.settings).run()
+
     def drain(self, channel: MemoryChannel, limit: int = -1, sender: str = SENDER) -> DrainResult:
         """Run Notifications over a sender's queue."""
         return Drainer(self.engine, channel, sender, limit=limit).run()

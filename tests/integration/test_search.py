@@ -20,12 +20,14 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 FILL = sa.text("""
     insert into notify.contents (body) values ('text');
+    insert into notify.campaigns (description, channel) values ('Sale', 'email');
     insert into notify.messages (message_id, status, sender, kind, subject, headers, content_id, size, sent_at,
-                                 created_at, case_id, guarantee)
+                                 created_at, case_id, campaign_id, guarantee)
     select 'm' || n, (array['queued','sent','failed','held','sent'])[n % 5 + 1], (array['one','two'])[n % 2 + 1],
            case when n % 7 = 0 then 'rare' else 'news' end, 's' || n, '', (select min(id) from notify.contents), 1,
            case when n % 5 in (1, 4) then cast(:noon as timestamptz) end,
-           cast(:noon as timestamptz) + make_interval(mins => n), 'C' || n % 3, 'at_least_once'
+           cast(:noon as timestamptz) + make_interval(mins => n), 'C' || n % 3, case when n % 4 = 0 then 1 end,
+           'at_least_once'
     from generate_series(1, :count) n;
     insert into notify.recipients (message_id, position, role, address)
     select id, p, 'to', 'reader' || id % 10 || '@Example.com' from notify.messages, generate_series(0, 1) p
@@ -60,6 +62,7 @@ SEARCHES = st.builds(
     kind=st.sampled_from([None, "rare"]),
     address=st.sampled_from([None, "READER3@example.com"]),
     case_id=st.sampled_from([None, "C1"]),
+    campaign=st.sampled_from([None, 1, 2]),
     since=st.sampled_from([None, NOON + timedelta(minutes=100), NOON + timedelta(days=9)]),
     until=st.sampled_from([None, NOON + timedelta(minutes=200), NOON]),
 )
@@ -79,11 +82,13 @@ def test_pages_hold_what_is_wanted(register: Connection, wanted: Search, limit: 
           and (cast(:address as text) is null or exists (
                 select from notify.recipients r where r.message_id = m.id and lower(r.address) = lower(:address)))
           and (cast(:case_id as text) is null or case_id = :case_id)
+          and (cast(:campaign as bigint) is null or campaign_id = :campaign)
           and (cast(:since as timestamptz) is null or created_at >= :since)
           and (cast(:until as timestamptz) is null or created_at < :until)
         order by id desc
     """
-    values = {name: getattr(wanted, name) for name in ("sender", "kind", "address", "case_id", "since", "until")}
+    names = ("sender", "kind", "address", "case_id", "campaign", "since", "until")
+    values = {name: getattr(wanted, name) for name in names}
     expected = register.scalars(sa.text(query), values | {"statuses": [one.value for one in wanted.statuses]}).all()
     assert found == list(expected)
 
@@ -123,6 +128,8 @@ def test_what_an_index_finds(connection: Connection, engine: Engine) -> None:
         filling.execute(
             sa.text("update notify.messages set status = 'held' where id % 10000 = 7 and status = 'queued'")
         )
+        filling.execute(sa.text("insert into notify.campaigns (description, channel) values ('Sale', 'email')"))
+        filling.execute(sa.text("update notify.messages set campaign_id = 1 where id < 500"))  # an old one
         filling.execute(sa.text("update notify.recipients set address = 'b@example.com' where message_id % 5000 = 1"))
         filling.execute(sa.text("analyze"))
     plans = Plans(engine, connection)
@@ -130,13 +137,15 @@ def test_what_an_index_finds(connection: Connection, engine: Engine) -> None:
         patch.setattr(searching, "WINDOW", 100)
         for wanted in (
             Search(case_id="C4"),
+            Search(campaign=1),
             Search(address="B@example.com"),
             Search(statuses=frozenset({Status.HELD})),
         ):
             page = search(asked, wanted)
             assert page.found
             assert page.searched_to is None
-    assert any("messages_case_id_idx" in plan for plan in plans.found.values())
+    for index in ("messages_case_id_idx", "messages_campaign_idx"):
+        assert any(index in plan for plan in plans.found.values())
     slow = plans.reads(["messages", "recipients"])
     assert not slow, "\n\n".join(f"{text}:\n{plan}" for text, plan in slow.items())
 

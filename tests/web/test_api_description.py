@@ -19,6 +19,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from sqlalchemy.engine import Connection
 
+from notify.domain.campaign import CampaignDraft
 from notify.domain.deadline import ReminderDraft, TermDraft
 from notify.domain.event import EventDraft
 from notify.domain.message import Draft
@@ -91,7 +92,7 @@ def test_every_route_is_explained(document: Document) -> None:
         assert all(
             one.get("description") or one["schema"].get("description") for one in operation.get("parameters", ())
         ), path
-        if method in {"POST", "PUT"} and "requestBody" in operation:
+        if method in {"POST", "PUT", "PATCH"} and "requestBody" in operation:
             assert operation["requestBody"]["content"]["application/json"]["example"], path
         [(status, answer)] = [(code, one) for code, one in operation["responses"].items() if code.startswith("2")]
         if status == "204":
@@ -120,7 +121,7 @@ def test_every_problem_is_in_it(document: Document) -> None:
 def test_every_field_is_in_it(document: Document) -> None:
     """Each field that the doors take is named and explained; there is no other list of them."""
     schemas = document["components"]["schemas"]
-    for model in (Draft, EventDraft, TermDraft, ReminderDraft, Preference):
+    for model in (Draft, CampaignDraft, EventDraft, TermDraft, ReminderDraft, Preference):
         properties = schemas[model.__name__]["properties"]
         assert set(properties) == set(model.model_fields)
         assert all(one.get("description") for one in properties.values()), model
@@ -147,6 +148,7 @@ def test_answers_are_as_described(document: Document, program: As, staff: None, 
     registry = Registry().with_resource("urn:here", Resource(document, DRAFT202012))
     admin.post(f"/notify{PREFIX}/events", json=body_of(document, "/events"))
     admin.post(f"/notify{PREFIX}/deadlines", json=body_of(document, "/deadlines"))
+    admin.post(f"/notify{PREFIX}/campaigns", json=body_of(document, "/campaigns"))
     admin.put(f"/notify{PREFIX}/suppressions/eve@example.com", json=body_of(document, "/suppressions/{address}", "put"))
     admin.put(
         f"/notify{PREFIX}/people/anna/preferences/case_changed",
@@ -196,7 +198,7 @@ def test_examples_of_requests(document: Document, program: As, staff: None, numb
     admin, taken = program("admin"), 0
     for method, path, operation in operations(document):
         if "requestBody" in operation:
-            asked = path.format(login="anna", kind="case_changed", address="eve@example.com")
+            asked = path.format(login="anna", kind="case_changed", address="eve@example.com", number=1)
             shown = operation["requestBody"]["content"]["application/json"]["example"]
             answer = admin.request(method, f"/notify{asked}", json=shown)
             assert answer.status_code in {200, 201, 204, 409}, f"{asked}: {answer.text}"
@@ -210,9 +212,8 @@ def test_examples_of_requests(document: Document, program: As, staff: None, numb
 def test_the_table_of_routes() -> None:
     """docs/api.md tells of each route by what right it may be used."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines()]
-    told = {
-        row[0].strip("`"): row[2] for row in rows if len(row) == 3 and re.match(r"`(GET|POST|PUT|DELETE) /", row[0])
-    }
+    verb = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) /")
+    told = {row[0].strip("`"): row[2] for row in rows if len(row) == 3 and verb.match(row[0])}
     known = {}
     for route in create_app().routes:
         if isinstance(route, APIRoute) and route.path.startswith((PREFIX, "/openapi.json")):

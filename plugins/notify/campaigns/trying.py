@@ -19,6 +19,9 @@ from notify.storage import campaigns, outbox, schema
 from notify.storage.outbox import NewMessage, Stored
 from notify.storage.recipients import Receiver
 
+#: Who tries a campaign looks at it; more than these is sending it, past its own share of the limit.
+MOST = 20
+
 #: In front of the subject of a test.
 TEST = "[Test] "
 
@@ -44,6 +47,8 @@ def send_test(
         faults.append(Fault("recipients", "is empty; name at least one"))
     sender = choose_sender(campaign.channel, campaign.sender, campaign.site, settings, faults)
     receivers = _receivers(connection, campaign, recipients, settings, faults)
+    if len(receivers) > MOST:
+        faults.append(Fault("recipients", f"are {len(receivers):,}; a test goes to {MOST} at most"))
     if faults:
         raise InvalidCampaign(faults)
     door = door_of(campaign, settings, sender, *campaigns.stored_files(connection, number))

@@ -80,6 +80,7 @@ class RegisteredMessage:
     guarantee: str
     subject: str
     case_id: str | None
+    campaign_id: int | None
     origin_dag_id: str | None
     origin_run_id: str | None
     created_by: str | None
@@ -96,7 +97,8 @@ class RegisteredMessage:
 
 _HEAD = (
     "id", "message_id", "status_reason", "sender", "site", "parts", "kind", "priority", "guarantee", "subject",
-    "case_id", "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at", "sent_at",
+    "case_id", "campaign_id", "origin_dag_id", "origin_run_id", "created_by", "created_at", "not_before", "expires_at",
+    "sent_at",
 )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class Search:
     """What to look for; what is None or empty does not matter.
 
     :param statuses: one of them
+    :param campaign: that it was made for
     :param address: of a recipient, in whatever case
     :param dag_id: with ``run_id``: handed over by that run, or sent by it
     :param task_id: of such a run, the task; a task of Notifications is named as its sender
@@ -49,6 +50,7 @@ class Search:
     sender: str | None = None
     site: str | None = None
     kind: str | None = None
+    campaign: int | None = None
     address: str | None = None
     case_id: str | None = None
     dag_id: str | None = None
@@ -88,6 +90,7 @@ class Found:
     priority: str
     subject: str
     case_id: str | None
+    campaign_id: int | None
     created_at: datetime
     not_before: datetime
     sent_at: datetime | None
@@ -140,7 +143,8 @@ def lines(connection: Connection, numbers: Collection[int]) -> list[Found]:
 def _indexed(wanted: Search) -> bool:
     """Whether an index serves a filter, so that no message is looked at in vain."""
     statuses = wanted.statuses
-    return bool(wanted.address or wanted.run_id or wanted.case_id or (statuses and statuses <= INDEXED))
+    narrow = wanted.address or wanted.run_id or wanted.case_id or wanted.campaign is not None
+    return bool(narrow or (statuses and statuses <= INDEXED))
 
 
 def _floor(connection: Connection, top: int | None, bottom: int | None) -> int | None:
@@ -178,16 +182,13 @@ def _number_at(connection: Connection, moment: datetime) -> int | None:
 
 _COLUMNS = (
     "id", "status", "status_reason", "channel", "parts", "sender", "site", "kind", "priority", "subject", "case_id",
-    "created_at", "not_before", "sent_at",
+    "campaign_id", "created_at", "not_before", "sent_at",
 )  # fmt: skip
 
 
 def _query(wanted: Search, top: int | None, bottom: int | None) -> sa.Select[tuple[object, ...]]:
-    query = sa.select(*(messages.c[name] for name in _COLUMNS)).order_by(messages.c.id.desc())
-    if top is not None:
-        query = query.where(messages.c.id < top)
-    if bottom is not None:
-        query = query.where(messages.c.id >= bottom)
+    columns = (messages.c[name] for name in _COLUMNS)
+    query = sa.select(*columns).order_by(messages.c.id.desc()).where(*_between(wanted, top, bottom))
     if wanted.statuses:
         query = query.where(messages.c.status.in_([status.value for status in wanted.statuses]))
     for column, value in (
@@ -199,16 +200,30 @@ def _query(wanted: Search, top: int | None, bottom: int | None) -> sa.Select[tup
     ):
         if value is not None:
             query = query.where(column == value)
-    if wanted.since is not None:
-        query = query.where(messages.c.created_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(messages.c.created_at < wanted.until)
     if wanted.address is not None:
         mine = sa.select(recipients.c.message_id).where(sa.func.lower(recipients.c.address) == wanted.address.lower())
         query = query.where(messages.c.id.in_(mine))
     if wanted.run_id is not None:
         query = query.where(messages.c.id.in_(_of_run(wanted)))
+    if wanted.campaign is not None:
+        query = query.where(messages.c.id == sa.any_(_of_campaign(wanted.campaign)))
     return query
+
+
+def _between(wanted: Search, top: int | None, bottom: int | None) -> Iterator[sa.ColumnElement[bool]]:
+    if top is not None:
+        yield messages.c.id < top
+    if bottom is not None:
+        yield messages.c.id >= bottom
+    if wanted.since is not None:
+        yield messages.c.created_at >= wanted.since
+    if wanted.until is not None:
+        yield messages.c.created_at < wanted.until
+
+
+def _of_campaign(number: int) -> sa.ColumnElement[list[int]]:
+    """Its messages, from their index alone. PostgreSQL would look for an old campaign's from the newest message on."""
+    return sa.func.array(sa.select(messages.c.id).where(messages.c.campaign_id == number).scalar_subquery())
 
 
 def _of_run(wanted: Search) -> sa.CompoundSelect[tuple[int]]:

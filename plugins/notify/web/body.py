@@ -23,6 +23,9 @@ MOST_HANDED_OVER = LARGEST_MESSAGE
 #: All that a form may say of its charset.
 _UTF_8 = re.compile(r';\s*charset\s*=\s*"?utf-?8"?\s*(?=;|\Z)', re.ASCII)
 
+#: A number in a path.
+_IN_PATH = re.compile(r"/[0-9]+(?=/|\Z)")
+
 #: An error in, what it is answered with out.
 Tell = Callable[[Request, Exception], Response]
 
@@ -34,7 +37,7 @@ class BodyLimit:
     anybody asks who it is: some of these take minutes for a megabyte, and some make texts that no database holds.
 
     :param tell: what an error is answered with
-    :param larger: paths, below the app's root, to which as much as a mail may come
+    :param larger: paths, below the app's root, to which as much as a mail may come; ``{number}`` stands for any number
     """
 
     def __init__(self, app: ASGIApp, *, tell: Tell, larger: frozenset[str]) -> None:
@@ -51,7 +54,7 @@ class BodyLimit:
         if _in_another_charset(headers.get("content-type", "")):
             await self._refuse(scope, receive, send, WrongCharset())
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _IN_PATH.sub("/{number}", scope["path"].removeprefix(scope.get("root_path", "")))
         meter = _Meter(MOST_HANDED_OVER if path in self._larger else MOST, receive, send)
         if not meter.announced(headers.get("content-length")):
             try:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from notify import settings
 from notify.campaigns import attaching, following, steering
+from notify.campaigns.attaching import Refreshed
 from notify.campaigns.following import Followed
 from notify.domain.campaign import Campaign, CampaignAction, CampaignStatus, Fate, Progress
 from notify.domain.message import Attachment
@@ -149,12 +150,16 @@ def act(user: BaseUser, door: str, number: int, action: CampaignAction, wish: Wi
     return None if action is CampaignAction.DELETE else follow(user, door, number)
 
 
-def tell(connection: Connection, user: BaseUser, number: int, action: CampaignAction, wish: Wish = NOTHING) -> None:
+def tell(
+    connection: Connection, user: BaseUser, number: int, action: CampaignAction, wish: Wish = NOTHING
+) -> Refreshed | None:
     """Tell a campaign to do something, in the caller's transaction; :func:`follow` afterwards.
 
+    :returns: of refresh, what came of it
     :raises CampaignError: its state does not allow it
     :raises InvalidCampaign: files to be refreshed cannot be had
     """
+    refreshed = None
     match action:
         case CampaignAction.GENERATE:
             steering.generate(connection, number, send=wish.send, send_after=wish.send_after)
@@ -163,7 +168,7 @@ def tell(connection: Connection, user: BaseUser, number: int, action: CampaignAc
         case CampaignAction.RESUME:
             steering.resume(connection, number, send_after=wish.send_after)
         case CampaignAction.REFRESH:
-            attaching.refresh(connection, number, settings.hand_over_settings(), wish.attachments)
+            refreshed = attaching.refresh(connection, number, settings.hand_over_settings(), wish.attachments)
         case CampaignAction.PAUSE:
             steering.pause(connection, number)
         case CampaignAction.CANCEL:
@@ -173,6 +178,7 @@ def tell(connection: Connection, user: BaseUser, number: int, action: CampaignAc
         case CampaignAction.EDIT:
             raise ValueError("a campaign is edited by notify.campaigns.authoring")
     record(user, action, number, **wish.told())
+    return refreshed
 
 
 def record(user: BaseUser, what: str, number: int, **about: object) -> None:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from notify.exceptions import (
+    CampaignError,
     ConfigurationError,
     Invalid,
     Missing,
@@ -65,7 +66,8 @@ class TooLarge(NotifyError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The body has more than {most:,} bytes. Hand over fewer messages at once, or a link instead of a file."
+            f"The body has more than {most:,} bytes. Hand over fewer messages at once, or a link instead of a file; to "
+            "more recipients of a campaign, a query instead of a CSV."
         )
 
 
@@ -136,6 +138,7 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (Invalid, 422, "invalid", "Not taken"),
     (TemplateError, 422, "template", "Not taken"),
     (TransitionError, 409, "state", "Not in that state"),
+    (CampaignError, 409, "state", "Not in that state"),
     (RestoredCopy, 503, "restored-copy", "This outbox may be a copy"),
     (ConfigurationError, 503, "configuration", "Not set up"),
     (TooLong, 503, "too-long", "Takes too long"),

@@ -30,6 +30,10 @@ ACTIONS: dict[str, tuple[Callable[[Connection, int], None], frozenset[Status]]] 
 }
 
 
+#: The number of a row.
+_NUMBER: dict[str, int] = {"ge": 1, "le": 2**63 - 1}
+
+
 def _wanted(  # noqa: PLR0917 - one for each filter
     status: Annotated[
         list[Status] | None, OPTIONAL, Query(description="In one of these states; may be given again")
@@ -38,6 +42,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
     sender: Annotated[str, Query(description="Of this sender")] = "",
     site: Annotated[str, Query(description="Handed over for this site")] = "",
     kind: Annotated[str, Query(description="Of this kind: `send_message`, `digest`, or that of an event")] = "",
+    campaign: Annotated[int | None, OPTIONAL, Query(description="Made for this campaign", **_NUMBER)] = None,
     address: Annotated[str, Query(description="To this address, in whatever case, or this telephone number")] = "",
     case: Annotated[str, Query(description="About this case")] = "",
     dag_id: Annotated[str, Query(description="With `run_id`: handed over by that run, or sent by it")] = "",
@@ -55,6 +60,7 @@ def _wanted(  # noqa: PLR0917 - one for each filter
         sender=text_of("sender", sender),
         site=text_of("site", site),
         kind=text_of("kind", kind),
+        campaign=campaign,
         address=text_of("address", sought_address(address)),
         case_id=text_of("case", case),
         dag_id=text_of("dag_id", dag_id),
@@ -68,9 +74,6 @@ def _wanted(  # noqa: PLR0917 - one for each filter
 
 #: The filters of a request.
 Wanted = Annotated[Search, Depends(_wanted)]
-
-#: The number of a row.
-_NUMBER: dict[str, int] = {"ge": 1, "le": 2**63 - 1}
 
 #: Where a page goes on.
 Before = Annotated[int | None, Query(description="Only those with smaller numbers", **_NUMBER)]

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from notify.deadlines import set_deadline, set_reminder
+from notify.domain.campaign import CampaignDraft
 from notify.domain.deadline import Advance, Escalation, ReminderDraft, TermDraft
 from notify.domain.event import Case, EventDraft
 from notify.domain.message import Attachment, Draft
@@ -40,6 +41,7 @@ answer again, for at least 24 hours. What goes wrong is told as problem details 
 
 _TAGS = {
     "messages": "The outbox and the register: hand over, look for, resend, hold, release, cancel",
+    "campaigns": "What is mailed to many: write, generate, send, pause, and ask how far it is",
     "events": "What happened to cases; each person concerned hears of it at the time they chose",
     "deadlines": "Terms of cases and their stages, and personal reminders",
     "people": "People, and how often they want to hear of what",
@@ -92,20 +94,25 @@ def routes(path: str, tag: str) -> APIRouter:
     )
 
 
-def takes(schema: Mapping[str, Any] | type[BaseModel], example: Mapping[str, Any]) -> dict[str, Any]:
+def takes(
+    schema: Mapping[str, Any] | type[BaseModel], example: Mapping[str, Any], *, required: bool = True
+) -> dict[str, Any]:
     """The body of a request, for FastAPI's ``openapi_extra``.
 
     :param schema: of its JSON, or the model that reads it, one of :data:`_READ`
     :param example: as it may look
+    :param required: whether there must be a body at all
     """
     told = dict(schema) if isinstance(schema, Mapping) else schema_of(schema)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": told, "example": example}}}}
+    content = {"application/json": {"schema": told, "example": example}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 #: What reads the fields that are handed over, and where these are explained.
 _READ: Mapping[type[BaseModel], type | Callable[..., Any]] = {
     Draft: Draft,
     Attachment: Attachment,
+    CampaignDraft: CampaignDraft,
     EventDraft: publish,
     Case: Case,
     TermDraft: set_deadline,

@@ -49,6 +49,7 @@ OTHERS = (Format.JSONL, Format.CSV)
     priority="normal",
     subject="[INV-2041] The load has finished",
     case_id="INV-2041",
+    campaign_id=None,
     created_at="2026-11-30T08:00:00Z",
     not_before="2026-11-30T08:00:00Z",
     sent_at="2026-11-30T08:03:02Z",
@@ -66,6 +67,7 @@ class Found(Answer):
     :param parts: of an SMS; of a mail 1
     :param site: the branch that it was handed over for
     :param kind: `send_message`, `digest`, or that of an event
+    :param campaign_id: the campaign that it was made for
     :param created_at: when it was handed over
     :param not_before: when it may leave
     :param delivered_at: when it had arrived, where that is known
@@ -84,6 +86,7 @@ class Found(Answer):
     priority: str
     subject: str
     case_id: str | None
+    campaign_id: int | None
     created_at: datetime
     not_before: datetime
     sent_at: datetime | None
@@ -242,6 +245,7 @@ class Arrival(Answer):
     guarantee="at_least_once",
     subject="[INV-2041] The load has finished",
     case_id="INV-2041",
+    campaign_id=None,
     origin_dag_id=None,
     origin_run_id=None,
     created_by="loader (API)",
@@ -269,6 +273,7 @@ class Message(Answer):
     :param channel: `email` or `sms`
     :param parts: of an SMS; of a mail 1
     :param site: the branch that it was handed over for
+    :param campaign_id: the campaign that it was made for
     :param origin_dag_id: the DAG whose task handed it over, if one did
     :param origin_run_id: the run of that
     :param created_by: who else handed it over, and by what door
@@ -297,6 +302,7 @@ class Message(Answer):
     guarantee: str
     subject: str
     case_id: str | None
+    campaign_id: int | None
     origin_dag_id: str | None
     origin_run_id: str | None
     created_by: str | None

@@ -158,15 +158,17 @@ class Change:
             raise Malformed("The body must be a JSON object, {…}.")
         return found
 
-    def read(self, model: type[Model]) -> Model:
+    def read(self, model: type[Model], *, required: bool = True, nested: bool = True) -> Model:
         """The body, as a small document that is checked whole.
 
+        :param required: whether no body at all is a fault; else it stands for an object without fields
+        :param nested: see :func:`notify.domain.faults.faults_of`
         :raises InvalidRequest: something is wrong with it; the error names every fault
         """
         try:
-            return model.model_validate(self.fields())
+            return model.model_validate(self.fields() if required or self.body else {})
         except ValidationError as error:
-            raise InvalidRequest(faults_of(error, model, nested=True)) from None
+            raise InvalidRequest(faults_of(error, model, nested=nested)) from None
 
     def once(self, work: Callable[[Connection], Answer | None], status: int = 200) -> Response:
         """Do it, unless it was done before.

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from notify.web.api import (
     PREFIX,
     actions,
+    campaigns,
     deadlines,
     events,
     handover,
@@ -26,6 +27,7 @@ for _one in (
     previews.router,
     messages.router,
     actions.router,
+    campaigns.router,
     events.router,
     deadlines.router,
     deadlines.reminders,
@@ -37,5 +39,10 @@ for _one in (
 ):
     router.include_router(_one)
 
+_LARGER = (
+    *("messages", "messages/batch", "messages/preview"),
+    *("campaigns", "campaigns/{number}", "campaigns/{number}/refresh"),
+)
+
 #: To these as much may come as a mail may have; below the app.
-LARGER = frozenset({f"{PREFIX}/messages", f"{PREFIX}/messages/batch", f"{PREFIX}/messages/preview"})
+LARGER = frozenset(f"{PREFIX}/{place}" for place in _LARGER)

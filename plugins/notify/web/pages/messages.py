@@ -41,7 +41,7 @@ PAGE = 50
 _NO_FILTERS = frozenset({"before", "done", "count"})
 
 #: Filters that a link sets, and no field of the form.
-_OF_A_RUN = frozenset({"dag_id", "run_id", "task_id", "map_index"})
+_OF_A_RUN = frozenset({"dag_id", "run_id", "task_id", "map_index", "campaign"})
 
 #: The number of a message in a list of them.
 _Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
