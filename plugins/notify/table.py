@@ -19,8 +19,12 @@ PIECE = 64 * 1024
 #: of the middle of a text, where it parts cells by semicolons, tabs or lines, whatever stands in quotes.
 _FORMULA = re.compile(r"""((?:\A|[;\t\r\n])[ "']*)(?=[=+\-@＝＋－＠])""")
 
-#: What a spreadsheet may leave out at the beginning of a cell.
-_LEFT_OUT = ("\t", "\r", "\n")
+#: What a spreadsheet may leave out at the beginning of a cell; or, so that it can be told from that, what looks mended.
+_LEFT_OUT = re.compile(r"\A(?='*[\t\r\n])")
+
+#: What mended cells have more than was written.
+_MENDED = re.compile(r"""((?:\A|[;\t\r\n])[ "']*)'(?=[=+\-@＝＋－＠])""")
+_MENDED_FIRST = re.compile(r"\A'(?='*[\t\r\n])")
 
 
 class Format(StrEnum):
@@ -66,7 +70,7 @@ class Style:
 def written(columns: Sequence[Column], rows: Iterable[Mapping[str, object]], style: Style) -> Iterator[bytes]:
     """A file, in pieces; a row is asked for when its piece is.
 
-    :param rows: each with a value for each column's name
+    :param rows: each with a value for each column's name; of JSON, an iterator is a list that nobody need hold whole
     """
     held, size = [], 0
     for text in _texts(columns, rows, style):
@@ -118,8 +122,12 @@ def harmless(text: str) -> str:
 
     A telephone number begins with a plus sign, which a spreadsheet would drop.
     """
-    found = _FORMULA.sub(r"\1'", text)
-    return f"'{found}" if found.startswith(_LEFT_OUT) else found
+    return _LEFT_OUT.sub("'", _FORMULA.sub(r"\1'", text))
+
+
+def as_it_was(text: str) -> str:
+    """What a cell said before it was made :func:`harmless`."""
+    return _MENDED.sub(r"\1", _MENDED_FIRST.sub("", text))
 
 
 def moment(at: datetime) -> str:
@@ -129,21 +137,42 @@ def moment(at: datetime) -> str:
 
 def _json(columns: Sequence[Column], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     before = "[\n"
-    for text in _objects(columns, rows):
-        yield before + text
+    for row in rows:
+        yield before
+        yield from _object(columns, row)
         before = ",\n"
     yield "\n]\n" if before == ",\n" else "[]\n"
 
 
 def _lines(columns: Sequence[Column], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    for text in _objects(columns, rows):
-        yield text + "\n"
-
-
-def _objects(columns: Sequence[Column], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    names = [column.name for column in columns]
     for row in rows:
-        yield json.dumps({name: row[name] for name in names}, ensure_ascii=False, default=_plain)
+        yield from _object(columns, row)
+        yield "\n"
+
+
+def _object(columns: Sequence[Column], row: Mapping[str, object]) -> Iterator[str]:
+    found = {column.name: row[column.name] for column in columns}
+    if not any(isinstance(value, Iterator) for value in found.values()):
+        yield _dumped(found)
+        return
+    before = "{"
+    for name, value in found.items():
+        yield f"{before}{_dumped(name)}: "
+        yield from _list(value) if isinstance(value, Iterator) else (_dumped(value),)
+        before = ", "
+    yield "}"
+
+
+def _list(values: Iterator[object]) -> Iterator[str]:
+    before = "["
+    for value in values:
+        yield before + _dumped(value)
+        before = ", "
+    yield "]" if before == ", " else "[]"
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
 
 
 def _plain(value: object) -> str:

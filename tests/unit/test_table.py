@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notify import table
-from notify.table import Column, Format, Style, harmless, written
+from notify.table import Column, Format, Style, as_it_was, harmless, written
 
 TWO = [Column("id"), Column("text")]
 
@@ -118,6 +118,27 @@ def test_a_long_run_of_blanks_takes_no_time() -> None:
     """Making a text harmless takes time by its length alone, whatever it holds."""
     text = ";" + " " * 200_000 + "x"
     assert harmless(text * 5) == text * 5
+
+
+@given(TEXTS)
+@example("'\t'")
+@example("''\n=x")
+@example("; '+1;'-2")
+def test_what_is_harmless_can_be_undone(text: str) -> None:
+    """Of a harmless cell it is known what was written, whatever that was."""
+    assert as_it_was(harmless(text)) == text
+
+
+@pytest.mark.parametrize("form", [Format.JSON, Format.JSONL])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_list_that_nobody_holds(form: Format, count: int) -> None:
+    """In JSON an iterator is a list, of which an item is asked for when it is written."""
+    rows = [{"id": number, "text": ({"n": one} for one in range(count))} for number in (1, 2)]
+    told = made(rows, format=form).decode()
+    found = json.loads(told) if form is Format.JSON else [json.loads(line) for line in told.splitlines()]
+    assert found == [{"id": number, "text": [{"n": one} for one in range(count)]} for number in (1, 2)]
+    endless = iter(lambda: {"text": "x" * 100}, None)
+    assert next(written(TWO, [{"id": 1, "text": endless}], Style(form)))
 
 
 def test_bom() -> None:

@@ -2,7 +2,7 @@
 
 In JSON a campaign is whole: what its author wrote, its recipients and its files, and beside it how far it is. In CSV it
 is a line for people to calculate with; what its author wrote can be read back from there as well, but for recipients
-and files, for which a cell has no room.
+and files, for which a cell has no room. Of a campaign nobody holds all recipients at once, out; in, they are held.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ import io
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from notify.campaigns import authoring
-from notify.domain.campaign import Campaign, CampaignDraft, Progress, Row
-from notify.exceptions import Fault, InvalidCampaign
+from notify.domain.campaign import Campaign, CampaignDraft, CampaignStatus, Progress, Row
+from notify.domain.recipient_list import delimiter_of
+from notify.exceptions import CampaignError, Fault, InvalidCampaign, NoSuchCampaign
 from notify.settings import HandOverSettings
 from notify.storage import attachments, campaign_messages, campaigns
-from notify.table import Column, Format
+from notify.table import Column, Format, as_it_was
 
-#: Opens the outbox for one campaign.
+#: Opens the outbox for a part of a campaign.
 Opening = Callable[[], AbstractContextManager[Connection]]
 
 #: Campaigns that are looked for at once.
 STRETCH = 100
 
-#: Recipients, each with the fields of their own; only JSON has room for them, and for files.
+#: Recipients, each with the fields of their own, and files; only JSON has room for them.
 ROWS = "rows"
 FILES = "attachments"
+APART = (ROWS, FILES)
 
 #: What its author wrote, as it stands in a file.
 WRITTEN = tuple(name for name in CampaignDraft.model_fields if name not in {FILES, "recipients", "csv"})
@@ -46,17 +48,23 @@ FIGURES = (
     *("created_at", "created_by", "generated_at", "started_at", "ended_at", "fault"),
 )
 
-#: What an export puts in front of a cell that a spreadsheet would take for a formula.
-_HARMLESS = re.compile(r"\A'(?=[=+\-@])")
+#: Of recipients that are none, so many are told.
+MOST_FAULTS = 20
+
+#: A NUL in JSON, which no database holds; a backslash before it would be a text about one.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 # --- Out -------------------------------------------------------------------------------------------------------------
 
 
-def columns(format_: Format) -> list[Column]:
-    """The columns of campaigns."""
+def columns(format_: Format, apart: Collection[str] = APART) -> list[Column]:
+    """The columns of campaigns.
+
+    :param apart: of recipients and files those that are there as well, in JSON
+    """
     flat = [Column(name, _flat) for name in (*FIGURES, *WRITTEN)]
-    return flat if format_ is Format.CSV else [*flat, Column(ROWS), Column(FILES)]
+    return flat if format_ is Format.CSV else [*flat, *(Column(name) for name in APART if name in apart)]
 
 
 def _flat(value: object) -> object:
@@ -65,26 +73,36 @@ def _flat(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
-def entries(opening: Opening, numbers: Iterable[int], *, whole: bool) -> Iterator[dict[str, object]]:
-    """Campaigns for a file, one after another.
+def entries(
+    opening: Opening, numbers: Iterable[int], apart: Collection[str] = APART, *, without: Collection[str] = ()
+) -> Iterator[dict[str, object]]:
+    """Campaigns for a file, one after another; one that is forgotten meanwhile is left out.
 
-    :param opening: the outbox for one of them
-    :param whole: with recipients and files
+    While whoever gets them takes their time, nothing of the outbox is held.
+
+    :param opening: the outbox for a part of one of them
+    :param apart: of recipients and files those that are there as well; recipients are an iterator, to be read before
+        the next campaign is asked for
+    :param without: of these nothing is told but that they are there
     """
     for number in numbers:
         with opening() as connection:
-            campaign = campaigns.read(connection, number)
-            progress = campaign_messages.progress(connection, campaign)
-            apart = {ROWS: _rows(connection, number), FILES: _files(connection, number)} if whole else {}
-        yield {**authoring.written(campaign), **_figures(campaign, progress), **apart}
+            try:
+                campaign = campaigns.read(connection, number)
+            except NoSuchCampaign:
+                continue
+            figures = _figures(campaign, campaign_messages.progress(connection, campaign))
+            files = _files(connection, number) if FILES in apart else []
+        entry = {**authoring.written(campaign), **figures, **dict.fromkeys(without), FILES: files}
+        yield {**entry, ROWS: _rows(opening, campaign)} if ROWS in apart else entry
 
 
-def numbers(opening: Opening) -> Iterator[int]:
-    """All campaigns, newest first."""
+def numbers(opening: Opening, statuses: Collection[CampaignStatus] = (), text: str = "") -> Iterator[int]:
+    """The campaigns that fit, newest first; the filters are those of :func:`notify.storage.campaigns.page`."""
     before: int | None = None
     while True:
         with opening() as connection:
-            page = campaigns.page(connection, before=before, limit=STRETCH)
+            page = campaigns.page(connection, statuses=statuses, text=text, before=before, limit=STRETCH)
         yield from (one.id for one in page.found)
         before = page.next_before
         if before is None:
@@ -104,13 +122,22 @@ def _figures(campaign: Campaign, progress: Progress) -> dict[str, object]:
     return {**{name: getattr(campaign, name) for name in FIGURES if name not in theirs}, **theirs}
 
 
-def _rows(connection: Connection, number: int) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _rows(opening: Opening, campaign: Campaign) -> Iterator[dict[str, object]]:
+    """Recipients, stretch by stretch.
+
+    :raises CampaignError: it was changed meanwhile; what was read would be a part of the one, and a part of the other
+    """
     after = 0
-    while some := campaigns.rows_after(connection, number, after):
-        found += ({"recipient": row.recipient, "fields": dict(row.fields)} for _, row in some)
+    while True:
+        with opening() as connection:
+            if campaigns.read(connection, campaign.id).changed_at != campaign.changed_at:
+                raise CampaignError(f"Campaign {campaign.id} was changed while it was exported. Export it once more.")
+            some = campaigns.rows_after(connection, campaign.id, after)
+        if not some:
+            return
+        for _, row in some:
+            yield {"recipient": row.recipient, "fields": dict(row.fields)}
         after = some[-1][0]
-    return found
 
 
 def _files(connection: Connection, number: int) -> list[dict[str, object]]:
@@ -134,11 +161,12 @@ def _place(file: attachments.CarriedFile) -> dict[str, object]:
 class TakenIn:
     """A campaign that was read from a file.
 
-    :param number: of the draft that it is now
+    :param number: of the draft that it became
     :param new: False: the same was read before
     """
 
     number: int
+    description: str
     new: bool
 
 
@@ -154,13 +182,29 @@ def take_in(connection: Connection, records: Sequence[object], settings: HandOve
     taken = []
     for position, record in enumerate(records):
         try:
-            fields, rows = _fields(record)
-            key = f"import:{_digest(fields, rows)}"
-            taken.append(TakenIn(*authoring.create(connection, fields, settings, rows=rows, idempotency_key=key)))
+            taken.append(_take_in(connection, record, settings))
         except InvalidCampaign as error:
             faults += [Fault(f"campaigns[{position}].{fault.field}", fault.problem) for fault in error.faults]
     if faults:
         raise InvalidCampaign(faults)
+    return taken
+
+
+def _take_in(connection: Connection, record: object, settings: HandOverSettings) -> TakenIn:
+    fields, rows = _fields(record)
+    key = f"import:{_digest(fields, rows)}"
+    number, new = authoring.create(connection, fields, settings, rows=rows, idempotency_key=key)
+    return TakenIn(number, campaigns.read(connection, number).description, new)
+
+
+def try_in(connection: Connection, records: Sequence[object], settings: HandOverSettings) -> list[TakenIn]:
+    """What :func:`take_in` would store; nothing is stored. The numbers of new ones will be others.
+
+    :raises InvalidCampaign: something is wrong with one
+    """
+    with connection.begin_nested() as point:
+        taken = take_in(connection, records, replace(settings, attachment_store=None))  # which keeps what is taken back
+        point.rollback()
     return taken
 
 
@@ -174,25 +218,46 @@ def _fields(record: object) -> tuple[dict[str, Any], list[Row]]:
     """What the author of a campaign wrote, and its recipients; of the rest nothing is read."""
     if not isinstance(record, Mapping):
         raise InvalidCampaign([Fault("campaign", "must be an object with the fields of a campaign")])
-    given = {str(name): value for name, value in record.items() if name not in {ROWS, *FIGURES}}
-    return given, _read_rows(record.get(ROWS))
+    given = {str(name): value for name, value in record.items() if name not in FIGURES}
+    if faults := [Fault(name, problem) for name, value in given.items() if (problem := _flaw(name, value))]:
+        raise InvalidCampaign(faults)
+    return given, _read_rows(given.pop(ROWS, None))
+
+
+def _flaw(name: str, value: object) -> str | None:
+    """Why no database can hold a value, if that is so."""
+    try:
+        text = json.dumps([name, value], ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        return "it holds half a surrogate pair, which no encoding can carry"
+    except RecursionError:
+        return "it is nested too deeply"
+    except ValueError:
+        return "it holds a number that is too large"
+    return "a NUL character is not allowed" if _NUL.search(text) else None
 
 
 def _read_rows(given: object) -> list[Row]:
+    told = 'must be a list of {"recipient": …, "fields": {…}}'
     if given is None:
         return []
-    if not isinstance(given, list) or not all(map(_is_row, given)):
-        told = 'must be a list of {"recipient": …, "fields": {…}}'
+    if not isinstance(given, list):
         raise InvalidCampaign([Fault(ROWS, told)])
+    if wrong := [number for number, one in enumerate(given, 1) if not _is_row(one)]:
+        some = ", ".join(map(str, wrong[:MOST_FAULTS]))
+        more = f" and {len(wrong) - MOST_FAULTS:,} more" if len(wrong) > MOST_FAULTS else ""
+        raise InvalidCampaign([Fault(ROWS, f"{told}; not so: number {some}{more}")])
     return [Row(f"row {number}", one["recipient"], one.get("fields") or {}) for number, one in enumerate(given, 1)]
 
 
 def _is_row(given: object) -> bool:
     if not isinstance(given, dict) or not isinstance(given.get("recipient"), str):
         return False
-    fields = given.get("fields") or {}
-    known = set(given) <= {"recipient", "fields"} and isinstance(fields, dict)
-    return known and "\x00" not in json.dumps(given, ensure_ascii=False) and "\\u0000" not in json.dumps(given)
+    return set(given) <= {"recipient", "fields"} and isinstance(given.get("fields") or {}, dict)
+
+
+# --- What a file says ------------------------------------------------------------------------------------------------
 
 
 def read_file(text: str, format_: Format) -> list[object]:
@@ -200,21 +265,55 @@ def read_file(text: str, format_: Format) -> list[object]:
 
     :raises InvalidCampaign: it is none
     """
+    whole = text.removeprefix("\ufeff")
     try:
         if format_ is Format.CSV:
-            return [_read_line(line) for line in csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))]
+            return _read_csv(whole)
         if format_ is Format.JSONL:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        found = json.loads(text)
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise InvalidCampaign([Fault("file", f"is no {format_}: {error}")]) from error
-    return cast("list[object]", found) if isinstance(found, list) else [found]
+            return [_read_json(line) for line in whole.split("\n") if line.strip()]
+        found = _read_json(whole)
+    except csv.Error as error:
+        told = f"is no CSV: {error}. Quotes within a cell are doubled; very long texts need JSON"
+        raise InvalidCampaign([Fault("file", told)]) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidCampaign([Fault("file", f"is no {format_.value.upper()}: {error}")]) from error
+    return list(found) if isinstance(found, list) else [found]
 
 
-def _read_line(line: Mapping[str | None, Any]) -> dict[str, object]:
+def _read_json(text: str) -> object:
+    return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _read_csv(text: str) -> list[object]:
+    """The lines; commas, semicolons or tabs part the cells, as a spreadsheet has it that saved them."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
+    header = [name.strip() for name in next(lines, [])]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"two columns are called {', '.join(twice)}")
+    found: list[object] = []
+    for cells in lines:
+        if len(cells) > len(header):
+            raise ValueError(f"line {lines.line_num} has more cells than the header; quote those that hold commas")
+        if any(cells):
+            found.append(_read_line(zip(header, cells, strict=False)))
+    return found
+
+
+def _read_line(cells: Iterable[tuple[str, str]]) -> dict[str, object]:
     """A line of CSV; an empty cell says nothing."""
-    given = {str(name): _HARMLESS.sub("", str(cell)) for name, cell in line.items() if cell not in {None, ""}}
-    read: dict[str, object] = dict(given)
-    if "data" in given:
-        read["data"] = json.loads(given["data"])
+    read: dict[str, object] = {name: as_it_was(cell) for name, cell in cells if cell}
+    if "data" in read:
+        read["data"] = _read_data(str(read["data"]))
     return read
+
+
+def _read_data(text: str) -> object:
+    """The fields that are the same for all; what is none is told with the campaign's other faults."""
+    try:
+        return _read_json(text)
+    except (ValueError, RecursionError):
+        return text

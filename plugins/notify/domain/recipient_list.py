@@ -38,7 +38,7 @@ def read_csv(text: str, channel: ChannelName) -> list[Row]:
 
     :raises ValueError: it has no usable header, or rows that are longer or shorter; the message names them
     """
-    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=_delimiter(text), strict=True)
+    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=delimiter_of(text), strict=True)
     try:
         numbered = enumerate(lines, start=1)
         header = next((cells for _, cells in numbered if any(cell.strip() for cell in cells)), [])
@@ -49,7 +49,8 @@ def read_csv(text: str, channel: ChannelName) -> list[Row]:
         raise ValueError(f"line {lines.line_num} is no CSV: {error}; quotes within a cell are doubled") from None
 
 
-def _delimiter(text: str) -> str:
+def delimiter_of(text: str) -> str:
+    """What parts the cells of a CSV."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=header.count)
 
