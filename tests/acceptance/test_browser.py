@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
+from dev.browser import PATIENCE
 from dev.stack import Stack
 from notify.web.pages.layout import MENU
 from tests.acceptance.browser import DESKTOP, PHONE, Spy, Theme, Visitor, overflow, serious
@@ -239,6 +240,73 @@ def test_several_messages_are_held(stack: Stack, opened: Opened) -> None:
     assert states(stack, one, two, three, other) == ["held", "cancelled", "held", "queued"]
 
 
+def press(page: Page, name: str, yes: str) -> None:
+    """Press a button of a campaign, and say yes."""
+    page.locator("#actions summary", has_text=re.compile(f"^{name}$")).click()
+    page.get_by_role("button", name=yes, exact=True).click()
+
+
+def is_usable(page: Page) -> None:
+    """A view fits its window, and axe-core finds nothing serious."""
+    assert (overflow(page), serious(page)) == (0, [])
+
+
+def test_a_campaign(stack: Stack, opened: Opened) -> None:
+    """On a phone: written, corrected, looked at, tried, generated, sent, paused, resumed, cancelled."""
+    stack.set_pool("smtp_default", 5)
+    mailbox = Mailbox(stack)
+    visitor = opened(PHONE)
+    page = visitor.open("campaigns")
+    page.get_by_role("link", name="New campaign").click()
+    page.get_by_label("Description").fill("Spring sale")
+    page.get_by_label("Message", exact=True).fill("Dear {{ first_name }}, come and see.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("subject: is missing")
+    expect(page.get_by_label("Subject")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("Dear {{ first_name }}, come and see.")
+    is_usable(page)
+    assert [fault.partition("status of ")[2][:3] for fault in visitor.faults] == ["422"]  # of the refused form
+    visitor.faults.clear()
+    page.get_by_label("Subject").fill("Hello {{ first_name }}")
+    lines = ["email,first_name", *(f"r{number}@example.com,Anna{number}" for number in range(1, 7))]
+    file = FilePayload(name="list.csv", mimeType="text/csv", buffer="\n".join(lines).encode())
+    page.get_by_label("File of recipients (CSV)").set_input_files(file)
+    page.get_by_role("button", name="Save").click()
+    state = page.locator(".answer .state")
+    expect(state).to_have_text("draft")
+    preview = page.frame_locator("iframe").get_by_role("paragraph")
+    expect(preview.filter(has_text="Dear Anna1, come and see.")).to_be_visible()
+    is_usable(page)
+
+    page.locator("#actions summary", has_text="Test").click()
+    page.get_by_label("Recipients: addresses or logins").fill("me@example.com")
+    page.get_by_role("button", name="Send the test").click()
+    expect(page.get_by_role("status").first).to_contain_text("The test was handed over")
+    press(page, "Generate", "Yes, generate")
+    expect(state).to_have_text("generated", timeout=2 * PATIENCE)  # by itself, when MassMailing has run
+    press(page, "Send", "Yes, send")
+    expect(state).to_have_text("sending")
+    assert mailbox.letters() == []
+    run(stack, "Notifications", "smtp_default")
+    # The hour has five slots, of which bulk may use four, and the test took one; this, too, comes by itself.
+    expect(page.get_by_text("4 of 6 sent")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_attribute("value", "4")
+    is_usable(page)
+
+    press(page, "Pause", "Yes, pause")
+    expect(state).to_have_text("paused")
+    expect(page.get_by_role("link", name="2 held")).to_be_visible()
+    press(page, "Resume", "Yes, resume")
+    expect(state).to_have_text("sending")
+    press(page, "Cancel", "Yes, cancel it")
+    expect(state).to_have_text("cancelled")
+    page.get_by_role("link", name="2 cancelled").click()
+    expect(page.get_by_role("region", name="Messages found").locator("tbody tr")).to_have_count(2)
+    sent = [("me@example.com", "[Test] Hello Anna1")]
+    sent += [(f"r{number}@example.com", f"Hello Anna{number}") for number in range(1, 5)]
+    wait_until(lambda: mailbox.letters() == sent, "the mails")
+
+
 def test_settings_by_the_link_in_a_mail(stack: Stack, browser: Browser, anna: None) -> None:
     """The link at the end of a mail opens its reader's settings without a login; what they choose there is stored."""
     mailbox = Mailbox(stack)
@@ -266,7 +334,7 @@ def test_every_view_is_usable(stack: Stack, opened: Opened, size: tuple[int, int
     """Each view fits its window, and axe-core finds nothing serious: names, contrast, order, roles."""
     number = send(stack, "Looked at by everybody", case_id="CASE-7")
     visitor = opened(size, theme)
-    for path in [path for path, _, _ in MENU] + [f"messages/{number}"]:
+    for path in [path for path, _, _ in MENU] + [f"messages/{number}", "campaigns/new"]:
         page = visitor.open(path)
         expect(page.locator("html")).to_have_attribute("data-theme", theme)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
