@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from notify.bouncing import BounceResult
+from notify.campaigns.generating import GeneratingResult
+from notify.campaigns.ordering import Wish
 from notify.checks.running import CHECKS
 from notify.cli import parser
 from notify.domain.blame import BY_DETAIL, BY_SUBJECT, HARD_EXPIRY, SOFT_BOUNCES, SOFT_EXPIRY, SOFT_WINDOW, Blame
 from notify.domain.bounce import Sort
+from notify.domain.campaign import STARTS, CampaignAction, CampaignDraft, CampaignStatus
 from notify.domain.event import EventDraft
 from notify.domain.home import Reason
 from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, LONGEST, SHORTEST
@@ -196,6 +199,25 @@ def test_the_table_of_event_fields_is_complete() -> None:
     """docs/events.md tells of each field, the operator takes each, and publishing knows no other."""
     table = (CHECKOUT / "docs" / "events.md").read_text().split("## The fields")[1].split("\n## ")[0]
     assert first_column(table) == set(EVENT_FIELDS) == set(EventDraft.model_fields)
+
+
+def test_the_tables_of_campaigns_are_complete() -> None:
+    """docs/campaigns.md tells of each field of a campaign, of what an order may have beside, and of each number."""
+    page = (CHECKOUT / "docs" / "campaigns.md").read_text()
+    told = [first_column(page.split(f"## {title}")[1].split("\n#")[0]) for title in ("The fields", "From a DAG")]
+    assert told == [set(CampaignDraft.model_fields), set(Wish.model_fields)]
+    numbers = page.split("| number | meaning |")[1].split("\n\n")[0]
+    assert first_column(numbers) == {field.name for field in dataclasses.fields(GeneratingResult)}
+
+
+def test_the_diagram_of_campaigns_is_the_code() -> None:
+    """docs/campaigns.md draws for each action exactly the states from which it may be done."""
+    page = (CHECKOUT / "docs" / "campaigns.md").read_text()
+    diagram = page.split("stateDiagram-v2")[1].split("```")[0]
+    drawn = re.findall(r"^ +(\w+) --> (\w+): (\w+)", diagram, flags=re.MULTILINE)
+    assert {name for before, after, _ in drawn for name in (before, after)} == {one.value for one in CampaignStatus}
+    for action in (CampaignAction.SEND, CampaignAction.PAUSE, CampaignAction.RESUME, CampaignAction.CANCEL):
+        assert {before for before, _, how in drawn if how == action} == {one.value for one in STARTS[action]}
 
 
 def test_the_reasons_are_those_there_are() -> None:
