@@ -52,6 +52,9 @@ PRODUCT = str(1234567 * 7654321)
 #: What a mail says, and nobody may read who may see the register alone.
 SECRET = "open-sesame"
 
+#: The same without the expression: what an author types into a campaign is a template, and that is worked out there.
+TYPED = PROBE.partition("{{")[0]
+
 #: A login that is a trap for whoever writes it into a path.
 LOGIN = "o'probe&lt/%2e%2e"
 
@@ -165,11 +168,15 @@ def haunted(program: As, connection: Connection, metadata: Session, monkeypatch:
     )
     tell("/deadlines", case=owned, due="P3D", escalations=[{"after": "P1D", "to": [PROBE]}])
     tell("/reminders", login=LOGIN, case=PROBE, at="P3D", note=text, name=PROBE)
+    campaign = {"description": PROBE, "subject": TYPED, "message": f"{SECRET} {TYPED}", "html": True}
+    remarks = {"note": f"{SECRET} {PROBE}", "classification": PROBE, "attachments": [file], "groups": [PROBE]}
+    tell("/campaigns", **campaign, **remarks, csv=f'email,{SECRET}\n"{TYPED.replace(chr(34), "")}",x\nb@example.com,y')
     tell("/suppressions/bob@example.com", "PUT", reason=PROBE)
     tell("/messages/2/hold")
     drains.remember_fault(connection, "smtp_default", SenderFault(PROBE, PROBE))
     for change in (
         "update notify.messages set status_reason = :probe",
+        "update notify.campaigns set fault = :probe",
         "update notify.recipients set code = 550, response = :probe",
         "update notify.message_events set reason = :probe, actor = :probe",
         "insert into notify.unsubscriptions values ('anna@example.com', 'case_changed', :probe, now())",
@@ -204,6 +211,7 @@ def test_markup_stays_text(logged_in: As, connection: Connection, metadata: Sess
     assert len(found) > 40
     for part in (
         "/messages/1",
+        "/campaigns/1",
         "/people",
         "/deadlines/",
         "/put-aside/person?",
@@ -221,9 +229,10 @@ def test_markup_stays_text(logged_in: As, connection: Connection, metadata: Sess
 def test_no_text_for_viewers(logged_in: As, program: As) -> None:
     """Who may see the register alone reads no text: not on any page that links lead to, nor by the API's numbers."""
     found = walk(logged_in("viewer"))
-    assert "/notify/messages/1" in found
+    assert {"/notify/messages/1", "/notify/campaigns/1"} <= found.keys()
     asked = program("viewer")
-    places = [f"{API}/{what}/{number}" for what in ("messages", "events", "deadlines") for number in (1, 2, 3)]
+    kinds = ("messages", "campaigns", "events", "deadlines")
+    places = [f"{API}/{what}/{number}" for what in kinds for number in (1, 2, 3)]
     told = [asked.get(place) for place in (*places, f"{API}/messages", f"{API}/deadlines", f"{API}/senders")]
     assert sum(answer.status_code == 200 for answer in told) >= 8
     for answer in (*found.values(), *told):
