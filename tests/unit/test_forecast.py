@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notify.domain import forecast
-from notify.domain.forecast import Certainty, Due, Expected, Taken, last_leaves
+from notify.domain.forecast import Certainty, Due, Expected, Later, Taken, last_leaves
 from notify.domain.limit import WINDOW, bulk_limit
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -26,11 +27,17 @@ def at(minutes: int) -> Expected:
     return Expected(NOON + minutes * MINUTE)
 
 
-def one_by_one(limit: int, taken: list[Taken], due: Due, runs: list[datetime]) -> datetime | None:
+def one_by_one(
+    limit: int, taken: list[Taken], due: Due, runs: list[datetime], later: Sequence[Later] = ()
+) -> datetime | None:
     """The same, token by token: when the last message leaves, None where these runs are too few."""
     tokens = [(one.until, number < one.bulk) for one in taken for number in range(one.total)]
     queue = [False] * due.first + [True] * due.bulk
+    wanted = any(one.bulk for one in (due, *(one.due for one in later)))
     for run in runs:
+        come = [one.due for one in later if one.at <= run]
+        later = [one for one in later if one.at > run]
+        queue = sorted(queue + [bulk for one in come for bulk in [False] * one.first + [True] * one.bulk])
         tokens = [(until, bulk) for until, bulk in tokens if until > run]
         left = []
         for bulk in queue:
@@ -40,7 +47,7 @@ def one_by_one(limit: int, taken: list[Taken], due: Due, runs: list[datetime]) -
             else:
                 left.append(bulk)
         queue = left
-        if not queue:
+        if (wanted not in queue) and not any(one.due.bulk if wanted else one.due.first for one in later):
             return run
     return None
 
@@ -73,6 +80,40 @@ def test_as_one_by_one(limit: int, taken: list[Taken], due: Due, runs: list[date
         assert found == Expected(expected)
     else:
         assert found is None or found.certainty is Certainty.ABOUT
+
+
+@st.composite
+def coming(draw: st.DrawFn) -> list[Later]:
+    """What is due within two days."""
+    minutes = sorted(draw(st.lists(st.integers(1, 2_880), max_size=5)))
+    return [Later(NOON + minute * MINUTE, Due(draw(st.integers(0, 9)), draw(st.integers(0, 9)))) for minute in minutes]
+
+
+@given(st.integers(1, 20), used(), DUE, RUNS, coming())
+def test_later_as_one_by_one(
+    limit: int, taken: list[Taken], due: Due, runs: list[datetime], later: list[Later]
+) -> None:
+    """Likewise where some is due only later: the last leaves, of bulk the last bulk, whatever comes in between."""
+    found = last_leaves(limit, taken, due, runs, later=later)
+    expected = one_by_one(limit, taken, due, runs, later)
+    if not (due.total or sum(one.due.total for one in later)):
+        assert found is None
+    elif expected:
+        assert found == Expected(expected)
+    else:
+        assert found is None or found.certainty is Certainty.ABOUT
+
+
+@pytest.mark.parametrize("limit", [-1, 50])
+def test_after_a_long_time_in_which_nothing_is_due(limit: int) -> None:
+    """What is due in half a year is told from the pace: not before, and as long after as its size takes."""
+    later = [Later(NOON + timedelta(days=180), Due(0, 400))]
+    found = last_leaves(limit, [], Due(1), (NOON + number * 3 * MINUTE for number in count()), later=later)
+    assert found
+    assert found.certainty is Certainty.ABOUT
+    took = found.at - later[0].at
+    assert timedelta(0) <= took <= timedelta(hours=11)
+    assert (took >= timedelta(hours=9)) is (limit > 0)
 
 
 @given(st.integers(1, 20), used(), DUE, RUNS)

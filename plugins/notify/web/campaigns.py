@@ -63,9 +63,10 @@ class CampaignView:
     rows: int
 
 
-def view(connection: Connection, number: int) -> CampaignView:
+def view(connection: Connection, number: int, *, places: int = PLACES) -> CampaignView:
     """How a campaign stands; what it costs does not grow beyond what is counted from indexes.
 
+    :param places: of those left out, so many are told for each reason
     :raises NoSuchCampaign: there is none of that number
     """
     campaign = campaigns.read(connection, number)
@@ -79,9 +80,9 @@ def view(connection: Connection, number: int) -> CampaignView:
         outlook=forecast.of_campaign(connection, campaign, sender, progress.states) if sender else Outlook(),
         actions=actions(campaign),
         left_out={
-            fate: campaign_recipients.places(connection, number, fate, PLACES)
+            fate: campaign_recipients.places(connection, number, fate, places)
             for fate in Fate
-            if progress.left_out.get(fate)
+            if places and progress.left_out.get(fate)
         },
         files=campaigns.files(connection, number),
         typed=counted.typed,

@@ -335,7 +335,7 @@ def list_campaigns(
 def get_campaign(number: _Number, user: Annotated[BaseUser, reads(Right.READ_REGISTER)]) -> Campaign:
     """A campaign with all that its author wrote, how far it is, when it is over, and what can be done to it now."""
     with reading() as connection:
-        found = view(connection, number)
+        found = view(connection, number, places=0)
     return _shown(found, whole=Right.READ_BODIES.of(user))
 
 
