@@ -30,6 +30,7 @@ from notify.table import Format, Style, written
 from tests.conftest import CHECKOUT, Command
 from tests.connections import postgres_connection
 from tests.integration.test_search import FILL, NOON
+from tests.mailing import Mailing
 
 #: Fields in; the number of the message out.
 Queue = Callable[..., int]
@@ -185,6 +186,23 @@ def test_command(notify: Command, queue: Queue) -> None:
     _, out, _ = notify("messages", "export", "--format", "json", "--since", "2999-01-01")
     assert json.loads(out) == []
     assert "messages so far" not in err
+
+
+def test_of_a_campaign(
+    notify: Command, queue: Queue, connection: Connection, hand_over_settings: HandOverSettings
+) -> None:
+    """The messages of a campaign can be taken along alone."""
+    queue()
+    number = queue()
+    campaign = Mailing(connection.engine, hand_over_settings).write()
+    connection.execute(
+        sa.text("update notify.messages set campaign_id = :campaign where id = :id"),
+        {"campaign": campaign, "id": number},
+    )
+    connection.commit()
+    _, out, _ = notify("messages", "export", "--campaign", campaign)
+    assert [row["id"] for row in cells(out)] == [str(number)]
+    assert cells(notify("messages", "export", "--campaign", campaign + 1)[1]) == []
 
 
 @pytest.mark.parametrize("option", ["--since", "--until"])

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 from notify.campaigns import authoring
 from notify.domain.campaign import Campaign, CampaignDraft, CampaignStatus, Progress, Row
 from notify.domain.recipient_list import delimiter_of
-from notify.exceptions import CampaignError, Fault, InvalidCampaign, NoSuchCampaign
+from notify.exceptions import CampaignError, Fault, InvalidCampaign, NoSuchCampaign, NotifyError
 from notify.settings import HandOverSettings
 from notify.storage import attachments, campaign_messages, campaigns
 from notify.table import Column, Format, as_it_was
@@ -56,6 +56,23 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 # --- Out -------------------------------------------------------------------------------------------------------------
+
+
+class NoRoom(NotifyError):
+    """CSV has no room for recipients. Take JSON, or leave them out."""
+
+
+def parts(format_: Format, *, recipients: bool | None = None) -> tuple[str, ...]:
+    """What stands apart in a file.
+
+    :param recipients: whether they do; None: where there is room for them
+    :raises NoRoom: they do not fit
+    """
+    if format_ is Format.CSV:
+        if recipients:
+            raise NoRoom
+        return ()
+    return APART if recipients is not False else (FILES,)
 
 
 def columns(format_: Format, apart: Collection[str] = APART) -> list[Column]:

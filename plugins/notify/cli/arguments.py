@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from notify.exceptions import ConfigurationError
 
 #: What the database numbers its rows with.
 _LARGEST = 2**63 - 1
@@ -39,3 +42,16 @@ def text(given: str) -> str:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(f"{given!r} has bytes that are no text; the terminal must use UTF-8") from None
     return given
+
+
+def text_in(path: Path) -> str:
+    """What stands in a file that was named.
+
+    :raises ConfigurationError: it cannot be read, or is no text
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Name a file that can.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error

@@ -19,7 +19,7 @@ from notify import settings
 from notify.campaigns import attaching, authoring, following, ordering, steering, trying
 from notify.campaigns.following import Followed
 from notify.campaigns.generating import Generating
-from notify.cli import arguments, audit
+from notify.cli import arguments, audit, campaign_exchange
 from notify.cli.database import actor, changing, connect
 from notify.domain.campaign import Campaign, CampaignAction, CampaignStatus, Fate, Progress
 from notify.domain.channel import ChannelName
@@ -53,6 +53,7 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("campaigns", help="mass mailing: how far each campaign is, and what to do with it")
     actions = group.add_subparsers(required=True, metavar="ACTION")
     _add_looks(actions)
+    campaign_exchange.add_commands(actions)
     _add_authoring(actions)
 
     generate = actions.add_parser("generate", help="have its messages made; they are held until it is sent")
@@ -243,7 +244,7 @@ def _written(moment: datetime) -> str:
 def _create(options: argparse.Namespace) -> None:
     fields = _fields(options.file)
     if options.csv is not None:
-        fields["csv"] = _text(options.csv)
+        fields["csv"] = arguments.text_in(options.csv)
     with changing() as connection:
         number, _ = authoring.create(connection, fields, settings.hand_over_settings())
         audit.record("create_campaign", campaign=number)
@@ -252,21 +253,12 @@ def _create(options: argparse.Namespace) -> None:
 
 def _fields(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(_text(path))
+        found = json.loads(arguments.text_in(path))
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is no JSON: {error}. Write an object with the campaign's fields.") from None
     if not isinstance(found, dict):
         raise ConfigurationError(f"{path} holds no JSON object. Write one with the campaign's fields.")
     return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Name a file that can.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error
 
 
 def _test(options: argparse.Namespace) -> None:

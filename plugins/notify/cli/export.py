@@ -56,6 +56,7 @@ def _add_filters(export: argparse.ArgumentParser) -> None:
         ("--until", "handed over before this moment"),
     ):
         export.add_argument(name, type=arguments.text, default="", help=words)
+    export.add_argument("--campaign", type=arguments.number, metavar="ID", help="made for this campaign")
 
 
 def _wanted(options: argparse.Namespace) -> Search:
@@ -68,6 +69,7 @@ def _wanted(options: argparse.Namespace) -> Search:
         sender=text_of("sender", options.sender),
         site=text_of("site", options.site),
         kind=text_of("kind", options.kind),
+        campaign=options.campaign,
         address=text_of("address", options.address and sought(options.address, phone_region)),
         case_id=text_of("case", options.case),
         since=moment_of("since", options.since),
@@ -80,11 +82,11 @@ def _export(options: argparse.Namespace) -> None:
 
     wanted = _wanted(options)
     engine = connect()
-    with _reading(engine):  # before there is a file, and before anybody is told of it
+    with reading(engine):  # before there is a file, and before anybody is told of it
         pass
-    with _opened(options.output) as file:
+    with opened(options.output) as file:
         audit.record("export_messages", format=options.format, bodies=options.bodies, filters=told(wanted))
-        rows = _Counted(exporting.messages(lambda: _reading(engine), wanted, texts=options.bodies))
+        rows = Counted(exporting.messages(lambda: reading(engine), wanted, texts=options.bodies), "messages")
         style = Style(Format(options.format), bom=options.bom, raw=options.raw)
         for piece in written(exporting.columns(texts=options.bodies), rows, style):
             file.write(piece)
@@ -93,17 +95,25 @@ def _export(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine) -> Iterator[Connection]:
+    """The outbox, for a part of a file.
+
+    :raises ConfigurationError: its tables are not those of this version
+    """
     with engine.connect() as connection:
         schema.require(connection)
         yield connection
 
 
-class _Counted:
-    """Counts rows while they go by, and says on standard error how many there were, now and then."""
+class Counted:
+    """Counts rows while they go by, and says on standard error how many there were, now and then.
 
-    def __init__(self, rows: Iterable[dict[str, object]]) -> None:
+    :param things: what they are
+    """
+
+    def __init__(self, rows: Iterable[dict[str, object]], things: str) -> None:
         self.count = 0
+        self._things = things
         self._rows = rows
         self._told = time.monotonic()
 
@@ -113,12 +123,16 @@ class _Counted:
             self.count += 1
             if time.monotonic() - self._told >= progress.EVERY:
                 self._told = time.monotonic()
-                print(f"notify: {self.count:,} messages so far", file=sys.stderr)
+                print(f"notify: {self.count:,} {self._things} so far", file=sys.stderr)
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes]]:
-    """Where the file goes. One that is not whole in the end is taken away: nobody shall take a part for all of it."""
+def opened(path: Path | None) -> Iterator[IO[bytes]]:
+    """Where the file goes. One that is not whole in the end is taken away: nobody shall take a part for all of it.
+
+    :param path: None: standard output
+    :raises NotWritten: there is a file, or there can be none
+    """
     if path is None:
         with _piped() as pipe:
             yield pipe
