@@ -26,6 +26,9 @@ from notify.settings import HandOverSettings
 from notify.storage import identity
 from tests.mailing import PLAIN, Mailing, csv_of
 
+#: For the form's text fields: what no text column, no header and no file can have.
+HOSTILE = ("\x00", "a\nb", "\ud800", 5, ["a"], {"a": 1})
+
 
 @pytest.fixture
 def mailing(engine: Engine, notify_db: URL, hand_over_settings: HandOverSettings) -> Mailing:
@@ -171,6 +174,15 @@ def test_faults_are_told_together(mailing: Mailing, caplog: pytest.LogCaptureFix
         order(idempotency_key="task:mine")
     assert mailing.rows("select count(*) from notify.campaigns") == [(0,)]
     assert "* description" in caplog.text
+
+
+@pytest.mark.parametrize("field", ["csv_uri", "idempotency_key", "send", "send_after"])
+def test_hostile_wishes(mailing: Mailing, field: str) -> None:
+    """Whatever somebody puts into what is wanted beside, it is refused by the field's name."""
+    for value in HOSTILE:
+        with pytest.raises(AirflowFailException, match=rf"\* {field}: "):
+            from_form({**FORM, **PLAIN, "csv": csv_of(1), "idempotency_key": "1", field: value})
+    assert mailing.rows("select count(*) from notify.campaigns") == [(0,)]
 
 
 def test_a_file_of_recipients(mailing: Mailing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -334,6 +346,18 @@ def test_generated_again(mailing: Mailing) -> None:
     number = mailing.write(csv=csv_of(1))
     assert tell("generate", number)["status"] == "generating"
     assert [one["campaign"] for one in mass_mailing()["generated"]] == [number]
+
+
+def test_a_copy_is_told_nothing(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a restored copy a task that tells a campaign something is red, and the campaign stays as it is."""
+    number = order()["campaign"]
+    mass_mailing()
+    with mailing.engine.connect() as connection:
+        ahead = Mark(identity.read(connection).id, 7)
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", str(ahead))
+    with pytest.raises(RestoredCopy):
+        tell("send", number)
+    assert mailing.read(number).status is CampaignStatus.GENERATED
 
 
 def test_told_nonsense(mailing: Mailing) -> None:

@@ -18,7 +18,9 @@ from notify import cli
 from notify.channels.memory import MemoryChannel
 from notify.cli.database import connect, user
 from notify.domain.campaign import CampaignStatus
+from notify.domain.identity import Mark
 from notify.settings import HandOverSettings
+from notify.storage import identity
 from tests.mailing import PLAIN, Mailing, csv_of
 from tests.metadata import add_dag
 
@@ -188,6 +190,16 @@ def test_tried_copied_refreshed_deleted(campaigns: Command, mailing: Mailing, me
         "test_campaign", "copy_campaign", "refresh_campaign", "delete_campaign",
     ]  # fmt: skip
     assert "There is no campaign 1." in refused(campaigns("show", number))
+
+
+def test_a_copy_makes_nothing(campaigns: Command, mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a restored copy --now makes no message; what was asked for stands, for a run of the original's."""
+    number = mailing.write(csv=csv_of(1))
+    with mailing.engine.connect() as connection:
+        ahead = Mark(identity.read(connection).id, 7)
+    monkeypatch.setenv("AIRFLOW_VAR_NOTIFY_OUTBOX_MARK", str(ahead))
+    assert "python -m notify db confirm" in refused(campaigns("generate", number, "--now"))
+    assert mailing.rows("select count(*) from notify.messages") == [(0,)]
 
 
 def test_refused(campaigns: Command, mailing: Mailing, metadata: Session, tmp_path: Path) -> None:

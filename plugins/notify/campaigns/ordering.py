@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy.engine import Connection
 
 from notify.campaigns import authoring, steering
 from notify.domain.campaign import CampaignStatus
 from notify.domain.faults import faults_of
-from notify.domain.message import LONGEST_KEY, Moment, Text, moment_after
+from notify.domain.message import LONGEST_KEY, Moment, Text, moment_after, one_line
 from notify.exceptions import Fault, InvalidCampaign
 from notify.settings import HandOverSettings
 from notify.storage import campaigns, outbox, schema, sources
@@ -45,6 +45,11 @@ class Wish(BaseModel):
     send: bool = False
     send_after: Moment = None
     idempotency_key: Annotated[Text, Field(max_length=LONGEST_KEY)] = None
+
+    @field_validator("csv_uri", "idempotency_key")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return None if value is None else one_line(value)
 
 
 def order(connection: Connection, fields: Mapping[str, Any], settings: HandOverSettings) -> Ordered:
