@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.catcher import Mail
+from dev.demo_campaign import CampaignDemo
 from dev.demo_events import VARIABLES, EventsDemo
 from dev.demo_sms import SmsDemo
 from dev.errors import StackError
@@ -32,7 +33,7 @@ FIRST_LIMIT = 5
 NEXT_LIMIT = 100
 
 # The demo starts the jobs itself; by the clock they would run once a year.
-JOBS = ("notifications", "user_notifications", "reminders", "delivery_reports", "housekeeping")
+JOBS = ("notifications", "user_notifications", "reminders", "mass_mailing", "delivery_reports", "housekeeping")
 NEVER = {f"notify_schedule_{job}": "0 0 1 1 *" for job in JOBS}
 
 REPORT = base64.b64encode("měsíc;suma\nříjen;1 204,50\n".encode()).decode()
@@ -276,7 +277,7 @@ class MailDemo:
 
 
 #: In their order; each is given the stack, and returns what was not as promised.
-PARTS = (MailDemo, EventsDemo, SmsDemo)
+PARTS = (MailDemo, EventsDemo, SmsDemo, CampaignDemo)
 
 HEAD = ("id", "recipient", "subject", "handed over", "arrived", "run", "Message-ID")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from notify.composing import TEXT_HEADERS
 from notify.domain import sms
 from notify.domain.address import CONTROL, LONGEST_NAME, Address, parse_address
 from notify.domain.campaign import Campaign, CampaignDraft
 from notify.domain.channel import ChannelName
 from notify.domain.message import Priority, RecipientRole
 from notify.doors.base import PLAIN_KIND
-from notify.doors.sms import HEADERS
 from notify.exceptions import TemplateError
 from notify.rendering import mime
 from notify.rendering.library import Filled, Rendered, Typed, library
@@ -255,7 +255,7 @@ class CampaignSms(CampaignDoor):
             sender=self.sender,
             kind=self.kind,
             subject="SMS",  # the text itself is for whoever may read bodies
-            headers=HEADERS,
+            headers=TEXT_HEADERS,
             body=body,
             recipients=(_recipient(receiver, reader.recipient["name"]),),
             size=len(body),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from notify.composing import TEXT_HEADERS
 from notify.domain import sms
 from notify.domain.channel import ChannelName
 from notify.doors.base import PLAIN_KIND, Door, recipient_of
@@ -14,9 +15,6 @@ from notify.rendering import mime
 from notify.rendering.library import RenderedText, library
 from notify.storage.outbox import NewMessage
 from notify.storage.recipients import Receiver, resolve
-
-#: The text is kept as it is sent; to whoever reads the register, these say how.
-HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class SmsDoor(Door):
             sender=common.sender,
             kind=self.draft.template or PLAIN_KIND,
             subject="SMS",  # the text itself is for whoever may read bodies
-            headers=HEADERS,
+            headers=TEXT_HEADERS,
             body=body,
             recipients=(recipient_of(receiver, common.suppressed),),
             size=len(body),
