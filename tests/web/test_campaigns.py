@@ -168,6 +168,26 @@ def test_an_uploaded_list_with_faults(client: TestClient) -> None:
     assert "list.csv is not in UTF-8" in faults(save(client, files=latin, **LETTER))["csv"]
 
 
+def test_large_files(client: TestClient, mailing: Mailing) -> None:
+    """A list and files may together be as large as a mail, which other forms may not; what is larger is refused."""
+    rows = "\n".join(f"r{number}@example.com,{'x' * 400}" for number in range(5_000))
+    files = [("csv_file", ("list.csv", f"email,first_name\n{rows}".encode(), "text/csv"))]
+    files += [("files", ("plan.pdf", b"%PDF" * 500_000, "application/pdf"))]
+    number = number_of(save(client, files=files, **LETTER))
+    assert mailing.rows("select count(*) from notify.campaign_rows where campaign_id = :id", id=number) == [(5_000,)]
+    assert [(name, len(content)) for name, content in files_of(mailing)] == [("plan.pdf", 2_000_000)]
+    too_large = [("files", ("plan.pdf", bytes(26 * 1024 * 1024), "application/pdf"))]
+    assert save(client, files=too_large, **LETTER).status_code == 413
+    assert client.post(f"/notify/campaigns/{number}/test", data={"recipients": "x" * 2_000_000}).status_code == 413
+
+
+def test_broken_forms(client: TestClient) -> None:
+    """A form that breaks off, or is none, is refused."""
+    for body, kind in ((b"--x\r\nnonsense", "multipart/form-data; boundary=x"), (b"{}", "application/json")):
+        answer = client.post("/notify/campaigns/save", content=body, headers={"Content-Type": kind})
+        assert answer.status_code in {400, 403}
+
+
 def test_an_sms(client: TestClient, mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only a mail has may still stand in the form: of an SMS it is not meant."""
     channels = {"smtp_default": "email", "eurosms_default": "sms"}
@@ -349,6 +369,7 @@ def test_the_whole_way(client: TestClient, mailing: Mailing, metadata: Session) 
         ("the_user (page)",)
     ]
     page = words(client.get(f"/notify/campaigns/{number}").text)
+    assert "sent by the_user, not before 2030-01-31 08:00:00 UTC" in page
     told = re.findall(r"(cancelled|resumed|paused|sent|set to be generated) by the_user", page)
     assert told == ["cancelled", "resumed", "paused", "sent", "set to be generated"]
 

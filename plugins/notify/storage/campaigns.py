@@ -198,13 +198,6 @@ def typed(connection: Connection, number: int) -> list[str]:
     return list(connection.scalars(query.order_by(table.c.number)))
 
 
-def count_listed(connection: Connection, number: int) -> int:
-    """How many came in a file."""
-    mine = campaign_rows.c.campaign_id == number, campaign_rows.c.place.is_not(None)
-    found: int = connection.execute(sa.select(sa.func.count()).where(*mine)).scalar_one()
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Counted:
     """How many were typed, and how many came in a file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,13 @@ class Deed:
     by: str
     what: str
     about: Mapping[str, Any]
+
+    @property
+    def send_after(self) -> datetime | None:
+        """From when on it was to be sent."""
+        with suppress(ValueError):
+            return datetime.fromisoformat(str(self.about.get("send_after")))
+        return None
 
 
 #: Of what was done to a campaign, so much is looked at.

@@ -93,9 +93,13 @@ class Typed:
         return self.texts.get(name, "")
 
 
+#: Fields that the form may have: one for each group that is chosen, and those that each form has.
+_MOST_FIELDS = 10_000
+
+
 async def _given(request: Request) -> FormData:
     """The form; its parts may be as large as all of it, which is bounded already."""
-    return await request.form(max_part_size=MOST_HANDED_OVER)
+    return await request.form(max_part_size=MOST_HANDED_OVER, max_fields=_MOST_FIELDS)
 
 
 _Form = Annotated[FormData, Depends(_given)]
