@@ -283,6 +283,18 @@ def test_it_follows_where_nothing_can_be_made(mailing: Mailing, monkeypatch: pyt
     assert mailing.progress(number).states == {"held": 2}
 
 
+def test_far_and_farther(mailing: Mailing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A long run tells how far it is, while it makes messages and while it moves them."""
+    monkeypatch.setattr("notify.progress.EVERY", 0.0)
+    monkeypatch.setattr("notify.storage.campaign_messages.MOST", 2)
+    number = order(csv=csv_of(5), send=True)["campaign"]
+    with caplog.at_level(logging.INFO):
+        mass_mailing()
+    assert f"campaign {number}: 5 recipients read, 5 messages made" in caplog.messages
+    for moved in (2, 4, 5):
+        assert f"campaign {number}: {moved} messages moved" in caplog.messages
+
+
 def test_a_copy_makes_nothing(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a restored copy the task is red, and no message is made or moved."""
     order(send=True)

@@ -7,6 +7,7 @@ MassMailing.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -17,8 +18,11 @@ from sqlalchemy.engine import Engine
 
 from notify.domain.campaign import Campaign, CampaignStatus
 from notify.exceptions import NoSuchCampaign
+from notify.progress import Progress
 from notify.storage import campaign_messages, campaigns
 from notify.storage.engine import transaction
+
+log = logging.getLogger(__name__)
 
 #: The history names it as who moved the messages, where nobody else is named.
 ACTOR = "MassMailing"
@@ -53,7 +57,7 @@ def follow(
     :param stop: set it, and no new step is begun
     :raises NoSuchCampaign: there is none of that number
     """
-    started, moved = time.monotonic(), 0
+    started, moved, progress = time.monotonic(), 0, Progress(log)
     while True:
         with transaction(engine, actor=actor) as connection:
             campaign = campaigns.read(connection, number, lock=True)
@@ -67,6 +71,7 @@ def follow(
                 if ended:
                     campaigns.done(connection, number)
                 return Followed(moved, settled, CampaignStatus.DONE if ended else campaign.status)
+        progress.tell("campaign %s: %s messages moved", number, moved)
         over = budget is not None and time.monotonic() - started > budget.total_seconds()
         if over or (stop is not None and stop.is_set()):
             return Followed(moved, settled=False, status=campaign.status)
