@@ -10,7 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import claim, drain, email_operator, handover, merge, pages, post_office, publishing, raw, register
+from benchmarks import (
+    campaign,
+    claim,
+    drain,
+    email_operator,
+    handover,
+    merge,
+    pages,
+    post_office,
+    publishing,
+    raw,
+    register,
+)
 from benchmarks.bench import Bench
 from benchmarks.comparisons import compare
 from benchmarks.environments import NotToBeHad
@@ -24,6 +36,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     publishing.SUITE: publishing.measure,
     merge.SUITE: merge.measure,
     handover.SUITE: handover.measure,
+    campaign.SUITE: campaign.measure,
     raw.SUITE: raw.measure,
     drain.SUITE: drain.measure,
     post_office.SUITE: post_office.measure,

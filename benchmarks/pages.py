@@ -157,6 +157,23 @@ def _handover(document: Document) -> str:
     return _table(("figure", "calls", "recipients of each", "messages a second"), rows)
 
 
+def _campaign(document: Document) -> str:
+    rows: list[Row] = [
+        (
+            f"`{name}`",
+            f"{figure['rows']:,}",
+            f"{figure['seconds']:.1f}",
+            f"{figure['rows_per_second']:,.0f}",
+            *(_computed(figure) if "python_cpu_seconds" in figure else ("", "")),
+            figure.get("rss_peak_mb", ""),
+            figure.get("rss_growth_mb", ""),
+        )
+        for name, figure in _figures(document, "campaign").items()
+    ]
+    head = ("figure", "recipients", "seconds", "recipients a second", *_COMPUTED, "MB at most", "growth, MB")
+    return _table(head, rows)
+
+
 def _claim(document: Document) -> str:
     rows = [
         (f"`{name}`", f"{figure['rows']:,}", figure["median_ms"], figure["p95_ms"])
@@ -238,6 +255,10 @@ def _time_of_merge(document: Document) -> str:
     return _shares(document, "merge")
 
 
+def _time_of_campaign(document: Document) -> str:
+    return _shares(document, "campaign")
+
+
 def _statements(document: Document) -> str:
     statements = document["profiles"].get("drain", {}).get("statements", {})
     rows = [(f"`{name}`", f"{one['calls']:,}", f"{one['seconds']:.2f}") for name, one in statements.items()]
@@ -254,12 +275,14 @@ _BLOCKS: dict[str, Callable[[Document], str]] = {
     "post_office": _post_office,
     "email_operator": _email_operator,
     "handover": _handover,
+    "campaign": _campaign,
     "claim": _claim,
     "memory": _memory,
     "register": _register,
     "merge": _merge,
     "publishing": _publishing,
     "time_of_drain": _time_of_drain,
+    "time_of_campaign": _time_of_campaign,
     "time_of_merge": _time_of_merge,
     "statements": _statements,
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jinja2.utils import urlize
 from lxml import html as lxml_html
 
 from notify.domain.address import CONTROL
@@ -691,6 +692,19 @@ def test_case_and_names(language, button, name):
     assert page(rendered).find(".//td[@class='header']").text_content() == name
     assert "INV-2041: https://cases.example.com/INV-2041" in rendered.text
     assert f"\n--\n{name}\n" in rendered.text
+
+
+_PIECES = ["www.", "http://", "https://", "mailto:", "a.b", "nic.sk", "x@y.sk", ".", ",", "(", ")", "<", "%", "@y"]
+
+
+@given(st.lists(st.sampled_from([*_PIECES, " ", "\n", "/", ":", "@", "ž", "1", "localhost", "[::1]"]), max_size=12))
+@example(["see ", "https://localhost"])
+@example(["see ", "example.com,"])
+@example(["see ", "x@y.sk"])
+def test_every_link_is_found(pieces: list[str]) -> None:
+    """A text that is not looked at word by word, since it can have no link, has none."""
+    text = "".join(pieces)
+    assert markup._linked(text) == urlize(text, rel="noopener")
 
 
 @pytest.mark.parametrize("house", [True, False])

@@ -21,13 +21,16 @@ from notify.storage.attachments import StoredFile
 #: Messages that one step moves.
 MOST = 2_000
 
+# In these, "= any" and the order keep PostgreSQL from walking through the register by its primary key, until it has met
+# so many messages of the campaign: it believes that they lie at its beginning.
+#
 # Numbers are drawn as messages are made, so this is also the order of the queue. What was never tried waits for nothing
 # but its campaign: a time that it was postponed to before is over.
 _RELEASE = sa.text("""
     with mine as (
         select id from notify.messages
-        where campaign_id = :campaign and status = 'held' and parked
-        order by id limit :most for update skip locked
+        where campaign_id = :campaign and status = any(array['held']) and parked
+        order by status, id limit :most for update skip locked
     )
     update notify.messages m
     set status = 'queued', parked = false, status_reason = null,
@@ -40,7 +43,8 @@ _RELEASE = sa.text("""
 _PARK = sa.text("""
     with mine as (
         select id from notify.messages
-        where campaign_id = :campaign and status = 'queued' order by id limit :most for update skip locked
+        where campaign_id = :campaign and status = any(array['queued'])
+        order by status, id limit :most for update skip locked
     )
     update notify.messages m set status = 'held', parked = true, status_reason = 'its campaign is paused'
     from mine where m.id = mine.id
@@ -49,8 +53,8 @@ _PARK = sa.text("""
 _CANCEL = sa.text("""
     with mine as (
         select id from notify.messages
-        where campaign_id = :campaign and (status = 'queued' or status = 'held' and parked)
-        order by id limit :most for update skip locked
+        where campaign_id = :campaign and status = any(array['held', 'queued']) and (status <> 'held' or parked)
+        order by status, id limit :most for update skip locked
     )
     update notify.messages m set status = 'cancelled', parked = false, status_reason = 'its campaign was cancelled'
     from mine where m.id = mine.id
@@ -66,16 +70,18 @@ _TAKE_BACK = sa.text("""
 _THROW_AWAY = sa.text("""
     with mine as (
         select id from notify.messages
-        where campaign_id = :campaign and first_tried_at is null and status in ('held', 'cancelled')
-        order by id limit :most for update
+        where campaign_id = :campaign and first_tried_at is null and status = any(array['cancelled', 'held'])
+        order by status, id limit :most for update
     )
     delete from notify.messages m using mine where m.id = mine.id
 """)
 
+# No EXISTS: that would read the register from its beginning, in the belief that one of them is met soon.
 _SETTLED = sa.text("""
-    select not exists (
-        select from notify.messages where campaign_id = :campaign and status = any(cast(:unsettled as text[]))
-          and (status <> 'held' or parked))
+    select (
+        select id from notify.messages
+        where campaign_id = :campaign and status = any(cast(:unsettled as text[])) and (status <> 'held' or parked)
+        order by status, id limit 1) is null
 """)
 
 
@@ -141,11 +147,14 @@ def throw_away(connection: Connection, campaign: Campaign) -> int:
 
 # What is being sent has been read already. The size is that of the mail without its files, and of the new ones.
 _REFRESH = sa.text("""
-    with mine as (
-        select id from notify.messages
-        where campaign_id = :campaign and id > :after and boundary is not null
-          and (status = 'queued' or status = 'held')
-        order by id limit :most for update
+    with these as materialized (
+        select id from (
+            select id from notify.messages
+            where campaign_id = :campaign and status = any(array['held', 'queued']) and id > :after offset 0) waiting
+        order by id limit :most
+    ), mine as (
+        select m.id from notify.messages m join these on these.id = m.id
+        where m.boundary is not null and m.status in ('held', 'queued') order by m.id for update of m
     ), resized as (
         update notify.messages m set size = m.size + :growth from mine where m.id = mine.id
     ), gone as (
@@ -159,7 +168,7 @@ _REFRESH = sa.text("""
         on conflict (message_id, position) do update
         set sha256 = excluded.sha256, filename = excluded.filename, content_type = excluded.content_type
     )
-    select max(id) as last, count(*) as size from mine
+    select (select max(id) from these) as last, (select count(*) from mine) as size
 """)
 
 
@@ -213,7 +222,7 @@ _SENDER = sa.text("""
                       'cancelled', 'suppressed', 'expired']) with ordinality as s (status, position)
     cross join lateral (
         select sender from notify.messages
-        where campaign_id = :campaign and status = s.status order by id desc limit 1) one
+        where campaign_id = :campaign and status = any(array[s.status]) order by status desc, id desc limit 1) one
     order by s.position limit 1
 """)
 
