@@ -23,6 +23,7 @@ from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus
 from notify.settings import HandOverSettings
 from notify.storage import people
+from notify.web import audit
 from tests.mailing import Mailing, csv_of
 from tests.newsroom import person
 from tests.web.test_people import words
@@ -246,6 +247,8 @@ def test_changed(client: TestClient, mailing: Mailing) -> None:
     changed = mailing.read(number)
     assert (changed.subject, changed.message, changed.stale) == ("Other", "One\r\nTwo ", True)
     assert files_of(mailing) == [("b.txt", b"b.txt"), ("c.txt", b"c.txt")]
+    told = words(client.get(f"/notify/campaigns/{number}").text)
+    assert "changed by the_user (attachments, recipients, subject)" in told
     recipients = "select recipient from notify.campaign_rows order by number"
     assert [one for [one] in mailing.rows(recipients)] == ["y@example.com", *(f"r{n}@example.com" for n in (1, 2, 3))]
     number_of(save(client, f"{number}/edit", forget_list="true"))
@@ -349,6 +352,13 @@ def test_each_state(client: TestClient, logged_in: As, in_state: InState, state:
     assert "<button" not in viewers.partition("<main")[2]
 
 
+def test_what_was_sent_stays(client: TestClient, in_state: InState, mailing: Mailing) -> None:
+    """One that was cancelled after it had begun to be sent cannot be deleted: it tells what became of it."""
+    number = in_state("sending")
+    mailing.tell("cancel", number)
+    assert buttons(client.get(f"/notify/campaigns/{number}").text) == ALWAYS
+
+
 def test_the_whole_way(client: TestClient, mailing: Mailing, metadata: Session) -> None:
     """Generated, sent for later, paused, resumed, cancelled: each by its button, and the log says who did it."""
     number = mailing.write(csv=csv_of(3))
@@ -368,7 +378,9 @@ def test_the_whole_way(client: TestClient, mailing: Mailing, metadata: Session) 
     assert mailing.rows("select distinct actor from notify.message_events where to_status = 'cancelled'") == [
         ("the_user (page)",)
     ]
+    audit.record("somebody_else", "pause_campaign", campaign=int(f"{number}7"))
     page = words(client.get(f"/notify/campaigns/{number}").text)
+    assert "somebody_else" not in page
     assert "sent by the_user, not before 2030-01-31 08:00:00 UTC" in page
     told = re.findall(r"(cancelled|resumed|paused|sent|set to be generated) by the_user", page)
     assert told == ["cancelled", "resumed", "paused", "sent", "set to be generated"]

@@ -295,11 +295,10 @@ def save(request: Request, user: Annotated[BaseUser, requires(Right.HAND_OVER)],
     try:
         with changing(user, "page") as connection:
             if number is None:
-                what, number = "create", _create(connection, user, typed, known)
+                number = _create(connection, user, typed, known)
+                record(user, "create", number)
             else:
-                what = "edit"
-                _change(connection, number, typed, known)
-            record(user, what, number)
+                record(user, "edit", number, fields=_change(connection, number, typed, known))
     except InvalidCampaign as invalid:
         return _again(request, user, typed, number, invalid.faults)
     return RedirectResponse(f"{request.scope['root_path']}/campaigns/{number}", status_code=303)
@@ -344,23 +343,27 @@ def _create(connection: Connection, user: BaseUser, typed: Typed, known: HandOve
     return number
 
 
-def _change(connection: Connection, number: int, typed: Typed, known: HandOverSettings) -> None:
+def _change(connection: Connection, number: int, typed: Typed, known: HandOverSettings) -> list[str]:
+    """Change what differs.
+
+    :returns: the names of those fields
+    """
     faults: list[Fault] = []
     campaign = campaigns.read(connection, number, lock=True)
     if typed.seen != _mark(campaign):
         raise Outdated
-    fields = _fields(typed, faults)
+    fields, before = _fields(typed, faults), _before(connection, campaign)
+    changed = {name: value for name, value in fields.items() if value != before[name] and (value or before[name])}
     if campaign.may(CampaignAction.EDIT):
-        before = _before(connection, campaign)
-        changed = {name: value for name, value in fields.items() if value != before[name] and (value or before[name])}
         if (given := _list(typed, faults)) is not None or typed.forget:
             changed["csv"] = given
         if (files := _files(connection, campaign, typed)) is not None:
             changed["attachments"] = files
-    else:
-        changed = {name: fields[name] for name in REMARKS}
+    else:  # its form shows no more, so nothing else is meant
+        changed = {name: value for name, value in changed.items() if name in REMARKS}
     with _more(faults):
         authoring.edit(connection, number, changed, known)
+    return sorted(changed)
 
 
 @contextmanager
