@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from notify.campaigns.generating import Generating
 from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus
+from notify.handover import hand_over
 from notify.settings import HandOverSettings
 from notify.storage import people
 from notify.web import audit
@@ -549,8 +550,12 @@ def test_progress(client: TestClient, mailing: Mailing) -> None:
     assert "1 suppressed on the suppression list row 2" in told
     assert "1 invalid no address or number, and no login or group that is known row 6" in told
     assert "1 doubled was read more than once" in told
-    linked = client.get(f"/notify/messages?campaign={number}&status=held").text
-    assert len(re.findall(r'data-label="No."', linked)) == 3
+    with mailing.engine.begin() as connection:
+        hand_over(connection, {"recipient": "a@example.com", "subject": "Hi", "message": "Hi"}, mailing.settings)
+    linked = client.get(f"/notify/messages?campaign={number}").text
+    found = re.findall(r'data-label="No."><a href="/notify/(messages/\d+)"', linked)
+    assert len(found) == 3
+    assert f'<a href="/notify/campaigns/{number}">{number}</a>' in client.get(f"/notify/{found[0]}").text
 
 
 def test_a_fault(client: TestClient, mailing: Mailing) -> None:
