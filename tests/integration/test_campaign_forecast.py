@@ -99,6 +99,20 @@ def test_as_it_comes(mailing: Mailing, limit: int, later: int) -> None:
     assert minutes(mailing, number) is None  # it is over
 
 
+def test_for_the_same_moment(mailing: Mailing) -> None:
+    """Of two campaigns for the same moment the first is over before the second, which stands behind it."""
+    set_limit(mailing, 10)
+    [[later]] = mailing.rows("select now() + interval '30 minutes'")
+    numbers = [mailing.write(csv=csv_of(8, first=first)) for first in (1, 9)]
+    for number in numbers:
+        mailing.generate(number)
+        mailing.tell("send", number, send_after=later)
+    first, second = numbers
+    told = minutes(mailing, first), minutes(mailing, second)
+    assert told == (38, 38 + 76)
+    assert played(mailing, first, 10) == 38
+
+
 def test_as_if_sent_now(mailing: Mailing) -> None:
     """Of one that is generated the moment is told that it would have if it were sent now."""
     set_limit(mailing, 5)

@@ -104,6 +104,13 @@ def test_later_as_one_by_one(
         assert found is None or found.certainty is Certainty.ABOUT
 
 
+def test_after_runs_with_nothing_to_do() -> None:
+    """Runs with nothing to do are no reason to play no further: what is due in four days leaves in four days."""
+    later = [Later(NOON + timedelta(days=4), Due(0, 1))]
+    runs = (NOON + number * 3 * MINUTE for number in count())
+    assert last_leaves(10, [], Due(1), runs, later=later) == Expected(later[0].at)
+
+
 @pytest.mark.parametrize("limit", [-1, 50])
 def test_after_a_long_time_in_which_nothing_is_due(limit: int) -> None:
     """What is due in half a year is told from the pace: not before, and as long after as its size takes."""
