@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notify.domain import recipient_list
 from notify.domain.campaign import Row
 from notify.domain.channel import ChannelName
 from notify.domain.recipient_list import MOST_FAULTS, field_names, read_csv, rows_of
@@ -134,3 +135,18 @@ def test_names_that_templates_can_ask_for(header: list[str]) -> None:
         return
     assert all(name.isidentifier() for name in names)
     assert len(set(names)) == len(header)
+
+
+def test_too_many_columns() -> None:
+    """A header of a quarter of a million columns is refused at once; comparing each with each would take minutes."""
+    header = ",".join(["email", *(f"c{number}" for number in range(250_000))])
+    with pytest.raises(ValueError, match="has 250,001 columns, more than 1,000"):
+        read_csv(f"{header}\n", EMAIL)
+
+
+def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with more rows than a request may hold in memory is refused where that is passed; so many are read."""
+    monkeypatch.setattr(recipient_list, "MOST_ROWS", 4)
+    assert len(read_csv("email\na\nb\nc\n", EMAIL)) == 3
+    with pytest.raises(ValueError, match="has more than 4 rows; split it"):
+        read_csv("email\na\nb\nc\nd\n", EMAIL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -24,8 +25,9 @@ MOST_FAULTS = 20
 #: What parts the cells of a line; the one that the header has most of is the file's.
 _DELIMITERS = ",;\t"
 
-#: A longer cell is no cell, but a file with an open quote.
-_LONGEST_CELL = 100_000
+#: More columns than these are no list of recipients; and more rows take more memory than one request may.
+MOST_COLUMNS = 1_000
+MOST_ROWS = 1_000_000
 
 _NO_WORD = re.compile(r"\W+")
 
@@ -62,6 +64,8 @@ def _rows(numbered: Iterable[tuple[int, list[str]]], names: Sequence[str], at: i
             continue
         if len(cells) != len(names):
             wrong.append(number)
+        elif number > MOST_ROWS:
+            raise ValueError(f"has more than {MOST_ROWS:,} rows; split it, or put them into a table and write a query")
         elif not wrong:
             yield Row(f"row {number}", cells[at].strip(), _fields(names, cells, at))
     if wrong:
@@ -86,12 +90,14 @@ def recipient_column(header: Sequence[str], channel: ChannelName) -> int:
 def field_names(header: Sequence[str]) -> list[str]:
     """How templates call the columns: in lower case, with underscores for what is neither letter nor digit.
 
-    :raises ValueError: two are called alike, or one cannot be called at all
+    :raises ValueError: two are called alike, one cannot be called at all, or there are far too many
     """
+    if len(header) > MOST_COLUMNS:
+        raise ValueError(f"has {len(header):,} columns, more than {MOST_COLUMNS:,}; leave out those that no text uses")
     names = [_NO_WORD.sub("_", name.strip().lower()).strip("_") for name in header]
     if empty := [str(position) for position, name in enumerate(names, start=1) if not name.isidentifier()]:
         raise ValueError(f"column {', '.join(empty)} has no name that a template could use; begin it with a letter")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"two columns are called {', '.join(twice)}")
     return names
 
