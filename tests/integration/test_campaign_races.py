@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -198,3 +199,32 @@ def test_a_restored_copy(mailing: Mailing, hold: bool) -> None:
     assert len(channel.outbox) == (0 if hold else 3)
     assert mailing.progress(once).states == {"held": 3}
     assert mailing.read(waiting).status is CampaignStatus.GENERATED
+
+
+# --- What no database takes ------------------------------------------------------------------------------------------
+
+
+def fields_with(bad: Any) -> dict[str, dict[str, Any]]:
+    """A campaign for each field, which has it there."""
+    names = ("description", "subject", "message", "language", "sender", "site", "reply_to", "note", "classification")
+    query = {"query": "select 1", "query_connection": "source"}
+    return {
+        **{name: {name: bad} for name in (*names, "recipients", "groups")},
+        "template": {"template": bad, "subject": None, "message": None},
+        "csv": {"csv": f"email,{bad}\nr1@example.com,x"},
+        "query": {**query, "query": bad},
+        "query_connection": {**query, "query_connection": bad},
+        "data": {"data": {"x": [{"y": bad}]}},
+    }
+
+
+def test_what_cannot_be_stored(mailing: Mailing) -> None:
+    """What PostgreSQL cannot store is refused by its field, at any field, and never fails in the database."""
+    mailing.settings = replace(mailing.settings, campaign_connections=frozenset({"source"}))
+    cases = [case for bad in ("a\x00b", "a\ud800b") for case in fields_with(bad).items()]
+    cases += [("data", {"data": {bad: 1}}) for bad in ("a\x00b", "a\ud800b")]
+    cases += [("data", {"data": {"x": bad}}) for bad in (float("nan"), float("inf"), object())]
+    for name, fields in cases:
+        with pytest.raises(InvalidCampaign) as error:
+            mailing.write(**fields)
+        assert name in {re.split(r"[.\[]", fault.field)[0] for fault in error.value.faults}, fields

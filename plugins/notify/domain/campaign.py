@@ -7,12 +7,14 @@ Mass mailing.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from itertools import chain
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -198,6 +200,23 @@ class CampaignDraft(BaseModel):
             raise ValueError("a NUL character is not allowed")
         return None if value is None else encodable(value)
 
+    @field_validator("recipients", "groups")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        return [one_line(name) for name in value]
+
+    @field_validator("data")
+    @classmethod
+    def _json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """What the database can keep as JSON."""
+        try:
+            json.dumps(value, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(f"must be what JSON can hold; {error}") from None
+        for text in _texts(value):
+            cls._storable(text)
+        return value
+
     @field_validator("description")
     @classmethod
     def _described(cls, value: str) -> str:
@@ -214,6 +233,16 @@ class CampaignDraft(BaseModel):
     def promise(self) -> Guarantee:
         """The guarantee that was given, or that of the channel."""
         return self.guarantee or promise_of(self.channel)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in what JSON can hold."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(_texts, (*value.keys(), *value.values())))
+    elif isinstance(value, list | tuple):
+        yield from chain.from_iterable(map(_texts, value))
 
 
 #: What only a mail has.
