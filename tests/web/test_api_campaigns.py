@@ -242,6 +242,7 @@ def test_not_in_that_state(user: TestClient, action: str) -> None:
         ("send", {"send_after": "2041-05-06T07:08:00"}, "send_after"),
         ("send", {"send": True}, "send"),
         ("generate", {"send": "yes"}, "send"),
+        ("generate", {"send_after": "PT1H"}, "send_after"),
         ("pause", {"send_after": "PT1H"}, "send_after"),
         ("refresh", {"attachments": "x"}, "attachments"),
         ("test", {}, "recipients"),

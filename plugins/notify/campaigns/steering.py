@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from notify.domain.campaign import Campaign, CampaignAction, CampaignStatus
-from notify.exceptions import CampaignError
+from notify.exceptions import CampaignError, Fault, InvalidCampaign
 from notify.storage import campaign_messages, campaigns, schema
 
 
@@ -23,9 +23,12 @@ def generate(
     :param send: whether they are sent as soon as they are made
     :param send_after: in that case, not before
     :raises CampaignError: its state does not allow it
+    :raises InvalidCampaign: a moment is given for what is not to be sent
     """
     schema.require(connection)
     campaigns.expect(connection, number, CampaignAction.GENERATE)
+    if send_after is not None and not send:
+        raise InvalidCampaign([Fault("send_after", "is of use only with send; without it, say when as you send it")])
     campaigns.request(connection, number, send=send, send_after=send_after)
     return campaigns.read(connection, number)
 
