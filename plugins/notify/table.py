@@ -138,29 +138,29 @@ def moment(at: datetime) -> str:
 def _json(columns: Sequence[Column], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     before = "[\n"
     for row in rows:
-        yield before
-        yield from _object(columns, row)
+        yield from _object(columns, row, before=before)
         before = ",\n"
     yield "\n]\n" if before == ",\n" else "[]\n"
 
 
 def _lines(columns: Sequence[Column], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     for row in rows:
-        yield from _object(columns, row)
-        yield "\n"
+        yield from _object(columns, row, after="\n")
 
 
-def _object(columns: Sequence[Column], row: Mapping[str, object]) -> Iterator[str]:
+def _object(
+    columns: Sequence[Column], row: Mapping[str, object], *, before: str = "", after: str = ""
+) -> Iterator[str]:
     found = {column.name: row[column.name] for column in columns}
     if not any(isinstance(value, Iterator) for value in found.values()):
-        yield _dumped(found)
+        yield before + _dumped(found) + after
         return
-    before = "{"
+    before += "{"
     for name, value in found.items():
         yield f"{before}{_dumped(name)}: "
         yield from _list(value) if isinstance(value, Iterator) else (_dumped(value),)
         before = ", "
-    yield "}"
+    yield "}" + after
 
 
 def _list(values: Iterator[object]) -> Iterator[str]:

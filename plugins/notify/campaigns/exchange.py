@@ -58,6 +58,12 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # --- Out -------------------------------------------------------------------------------------------------------------
 
 
+def format_of(name: str) -> Format | None:
+    """What a file is by its name; None where that does not say it."""
+    _, _, end = name.rpartition(".")
+    return Format(end.lower()) if end.lower() in set(Format) else None
+
+
 class NoRoom(NotifyError):
     """CSV has no room for recipients. Take JSON, or leave them out."""
 

@@ -72,8 +72,7 @@ def _format(named: str | None, path: Path | None) -> Format | None:
     """What a file is; None where neither is said, nor its name says it."""
     if named is not None:
         return Format(named)
-    end = path.suffix.removeprefix(".").lower() if path is not None else ""
-    return Format(end) if end in _FORMATS else None
+    return exchange.format_of(path.name) if path is not None else None
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from notify.web.body import BodyLimit
 from notify.web.headers import SecurityHeaders, secure
 from notify.web.pages import (
     balance,
+    campaign_exchange,
     campaign_form,
     campaigns,
     deadlines,
@@ -56,13 +57,14 @@ def create_app() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,  # it would lead to the host and the scheme that a request names, tokens and all
     )
-    app.add_middleware(BodyLimit, tell=_tell, larger=LARGER | campaign_form.PLACES)
+    app.add_middleware(BodyLimit, tell=_tell, larger=LARGER | campaign_form.PLACES | campaign_exchange.PLACES)
     app.add_middleware(SecurityHeaders)
     app.include_router(description.router)
     app.include_router(api_router)
     app.include_router(overview.router)
     app.include_router(messages.router)
     app.include_router(campaign_form.router)  # /campaigns/new is no number
+    app.include_router(campaign_exchange.router)  # nor is /campaigns/export
     app.include_router(campaigns.router)
     app.include_router(put_aside.router)
     app.include_router(people.router)

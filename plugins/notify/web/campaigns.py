@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 #: Of those left out, so many are shown for each reason.
 PLACES = 10
 
+#: What a campaign says, and whom it says it to: only for who may read the texts of messages.
+CONTENT = ("subject", "message", "data", "note", "query", "fault")
+
 #: How long a request moves messages; the rest is the next run's.
 BUDGET = timedelta(seconds=3)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -95,7 +95,10 @@ def routes(path: str, tag: str) -> APIRouter:
 
 
 def takes(
-    schema: Mapping[str, Any] | type[BaseModel], example: Mapping[str, Any], *, required: bool = True
+    schema: Mapping[str, Any] | type[BaseModel],
+    example: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    required: bool = True,
 ) -> dict[str, Any]:
     """The body of a request, for FastAPI's ``openapi_extra``.
 

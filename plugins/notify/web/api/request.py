@@ -141,12 +141,17 @@ class Change:
     key: bytes | None
     said: bytes
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the body says that it is JSON."""
+        return _JSON.fullmatch(self.media.partition(";")[0].strip()) is not None
+
     def fields(self) -> dict[str, Any]:
         """The JSON object in the body.
 
         :raises WrongMedia, Malformed: there is none
         """
-        if not _JSON.fullmatch(self.media.partition(";")[0].strip()):
+        if not self.is_json:
             raise WrongMedia
         try:
             found = json.loads(self.body, parse_constant=_no_number)

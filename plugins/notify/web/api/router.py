@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from notify.web.api import (
     PREFIX,
     actions,
+    campaign_exchange,
     campaigns,
     deadlines,
     events,
@@ -27,6 +28,7 @@ for _one in (
     previews.router,
     messages.router,
     actions.router,
+    campaign_exchange.router,  # /campaigns/export is no number
     campaigns.router,
     events.router,
     deadlines.router,
@@ -41,7 +43,7 @@ for _one in (
 
 _LARGER = (
     *("messages", "messages/batch", "messages/preview"),
-    *("campaigns", "campaigns/{number}", "campaigns/{number}/refresh"),
+    *("campaigns", "campaigns/{number}", "campaigns/{number}/refresh", "campaigns/import"),
 )
 
 #: To these as much may come as a mail may have; below the app.

@@ -97,14 +97,17 @@ _NO_TRIAL = Trial()
 
 
 @router.get("", response_class=HTMLResponse)
-def listing(
+def listing(  # noqa: PLR0917 - one for each field
     request: Request,
     user: Annotated[BaseUser, requires(Right.READ_REGISTER)],
     status: Annotated[CampaignStatus | None, OPTIONAL, Query()] = None,
     text: str = "",
     before: Before = None,
+    read: Annotated[int | None, Query(ge=0)] = None,
+    imported: Annotated[list[Number] | None, Query()] = None,
+    known: Annotated[list[Number] | None, Query()] = None,
 ) -> Response:
-    """All campaigns, newest first."""
+    """All campaigns, newest first; and what became of a file of them."""
     wanted = text_of("text", text.strip()) or ""
     with reading() as connection:
         statuses = () if status is None else (status,)
@@ -123,6 +126,9 @@ def listing(
         first=before is None,
         next_before=found.next_before,
         filters=[(name, value) for name, value in (("status", status or ""), ("text", wanted)) if value],
+        read=read,
+        imported=imported or [],
+        known=known or [],
     )
 
 
