@@ -16,8 +16,10 @@ from dev.eurosms.orders import Fault, backwards, cut, error, fewer, garbage, lat
 from dev.eurosms.server import EuroSms
 from notify.domain.campaign import CampaignStatus
 from notify.domain.channel import ChannelName
+from notify.domain.person import Person
 from notify.exceptions import SenderFault
 from notify.settings import HandOverSettings, SenderIdentity
+from notify.storage import people
 from tests.integration.test_sms import SENDER, drain, receive
 from tests.mailing import Mailing
 
@@ -80,6 +82,18 @@ def judge(mailing: Mailing, gateway: EuroSms, number: int) -> Counter[str]:
     progress = mailing.progress(number)
     assert (progress.created, progress.states, progress.waiting, progress.share) == (COUNT, states, 0, 1.0)
     return states
+
+
+def test_a_group_in_a_file(mailing: Mailing) -> None:
+    """Who of a group has no number that can be used keeps nobody else of it from their SMS, and is counted."""
+    numbers = {"anna": NUMBERS[0], "bob": "112", "cyril": None, "dora": NUMBERS[1], "eva": NUMBERS[2]}
+    crew = [Person(login=login, phone=number, groups=["crew"]) for login, number in numbers.items() if login != "bob"]
+    with mailing.engine.begin() as connection:
+        people.save(connection, [*crew, Person(login="bob", groups=["crew"])])
+    mailing.do("update notify.people set phone = '112' where login = 'bob'")
+    number = mailing.write(channel="sms", subject=None, message="Sale!", csv="phone\ncrew", groups="crew")
+    result = mailing.generate(number)
+    assert (result.created, result.doubled, result.left_out) == (3, 5, {"unreachable": 2})
 
 
 FAULTS = {

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy.engine import Connection
 
+from notify.domain.address import Address
 from notify.domain.campaign import Campaign, Fate, Row, key_of
 from notify.domain.channel import ChannelName
 from notify.domain.message import RecipientRole
+from notify.domain.person import Person
 from notify.doors.campaign import CampaignDoor
 from notify.exceptions import InvalidNumber, InvalidText, TemplateBroken, TemplateError, TemplateNotFound
 from notify.settings import HandOverSettings
 from notify.storage import campaign_recipients, outbox
 from notify.storage.campaign_recipients import Known, Met
 from notify.storage.outbox import NewMessage
-from notify.storage.recipients import Book, Receiver
+from notify.storage.recipients import Book, Phone, Receiver
 
 #: A recipient as they were named, and who that is; or why nobody can be reached so.
 _Found = tuple[Row, Receiver | Fate]
@@ -85,14 +88,28 @@ class Stretch:
 
     def _resolved(self, book: Book, rows: Sequence[Row]) -> Iterator[tuple[bytes, Row, Receiver | Fate]]:
         for row in rows:
-            try:
-                for address, person in book.look_up(row.recipient, self.campaign.channel):
-                    reader = person or book.readers.get(address.key)
-                    yield key_of(address.key), row, Receiver(RecipientRole.TO, address, reader)
-            except (ValueError, InvalidNumber):
-                is_known = row.recipient in book.people or row.recipient in book.groups
-                fate = Fate.UNREACHABLE if is_known else Fate.INVALID
-                yield key_of(f"{fate} {row.recipient.lower()}"), row, fate
+            name = row.recipient
+            # One by one: who of a group cannot be reached keeps nobody else from their message.
+            members = book.groups.get(name, []) if name not in book.people else []
+            for person in members:
+                yield self._found(book, row, person.login, partial(book.reach, person, self.campaign.channel))
+            if not members:
+                yield self._found(book, row, name, partial(self._look_up, book, name))
+
+    def _look_up(self, book: Book, name: str) -> tuple[Address | Phone, Person | None]:
+        return next(book.look_up(name, self.campaign.channel))
+
+    def _found(
+        self, book: Book, row: Row, name: str, ask: Callable[[], tuple[Address | Phone, Person | None]]
+    ) -> tuple[bytes, Row, Receiver | Fate]:
+        try:
+            address, person = ask()
+        except (ValueError, InvalidNumber):
+            is_known = name != row.recipient or name in book.people or name in book.groups
+            fate = Fate.UNREACHABLE if is_known else Fate.INVALID
+            return key_of(f"{fate} {name.lower()}"), row, fate
+        reader = person or book.readers.get(address.key)
+        return key_of(address.key), row, Receiver(RecipientRole.TO, address, reader)
 
     def _once(self, found: Iterable[tuple[bytes, Row, Receiver | Fate]]) -> dict[bytes, tuple[Row, Receiver | Fate]]:
         met: dict[bytes, tuple[Row, Receiver | Fate]] = {}

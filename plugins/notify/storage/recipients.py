@@ -165,7 +165,7 @@ class Book:
         if name in self.people and name in self.groups:
             raise ValueError(f"{name!r} is both a login and a group; write the {_WAY[channel]} instead")
         if name in self.people:
-            return iter([self._reach(self.people[name], channel)])
+            return iter([self.reach(self.people[name], channel)])
         if name in self.groups:
             return self._reach_group(name, channel)
         return iter([(self._number(name) if channel is ChannelName.SMS else self._address(name), None)])
@@ -175,9 +175,13 @@ class Book:
         if not reachable:
             article = "an" if channel is ChannelName.EMAIL else "a"
             raise ValueError(f"the group {name!r} has no active member with {article} {_WAY[channel]}")
-        return (self._reach(person, channel) for person in reachable)
+        return (self.reach(person, channel) for person in reachable)
 
-    def _reach(self, person: Person, channel: ChannelName) -> tuple[Address | Phone, Person]:
+    def reach(self, person: Person, channel: ChannelName) -> tuple[Address | Phone, Person]:
+        """The address of somebody who is known, or, of an SMS, the number.
+
+        :raises ValueError: they have none, or are no longer active
+        """
         if not person.active:
             raise ValueError(f"{person.login!r} is no longer active")
         written = _written(person, channel)
