@@ -402,6 +402,9 @@ def test_generated_and_sent(client: TestClient, mailing: Mailing) -> None:
     number = mailing.write(csv=csv_of(1))
     press(client, number, "generate", send="true")
     assert mailing.read(number).send_when_generated
+    other = mailing.write(csv=csv_of(1))
+    refused = press(client, other, "generate", send_after="2030-01-31T08:00")
+    assert (refused.status_code, "is of use only with send" in refused.text) == (422, True)
     assert "It is sent as soon as they are made" in words(client.get(f"/notify/campaigns/{number}").text)
 
 
