@@ -191,6 +191,8 @@ def test_a_restored_copy(mailing: Mailing, hold: bool) -> None:
     with mailing.engine.begin() as connection:
         steering.generate(connection, waiting, send=True)
     with mailing.engine.begin() as connection:
+        leaving = identity.pending(connection).leaving
+        assert [(one.guarantee, one.size) for one in leaving] == [("at_least_once", 3), ("at_most_once", 3)]
         identity.confirm(connection, None, hold=hold)
     Generating(mailing.engine, mailing.settings).run()
     following.follow_all(mailing.engine)

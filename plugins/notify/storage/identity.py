@@ -138,7 +138,9 @@ def advance(connection: Connection) -> Mark:
 
 _WOULD_LEAVE = sa.text("""
     select sender, guarantee, count(*) as size, min(created_at) as oldest from notify.messages
-    where status in ('queued', 'sending') group by sender, guarantee order by sender, guarantee
+    where status in ('queued', 'sending') or parked and campaign_id = any(array(
+        select c.id from notify.campaigns c where c.status = 'sending'))
+    group by sender, guarantee order by sender, guarantee
 """)
 _WOULD_BE_MADE = sa.text("""
     select (select count(*) from notify.deferred where due_at <= now()) as put_aside,
