@@ -179,6 +179,9 @@ def test_edited(user: TestClient, mailing: Mailing) -> None:
         *("new", None, "Other", PLAIN["message"]),
         3,
     )
+    assert user.patch(f"{PLACE}/{number}", json={"recipients": "typed@example.com"}).is_success
+    kept = get(user, number)
+    assert (kept["typed"], kept["rows"]) == (1, 3)  # each stays unless it is given
     refused = user.patch(f"{PLACE}/{number}", json={"subject": None})
     assert [one["field"] for one in refused.json()["errors"]] == ["subject"]
     tell(user, number, "generate")
@@ -425,3 +428,47 @@ def test_the_messages_of_a_campaign(user: TestClient, mailing: Mailing) -> None:
     assert user.get(f"{API}/messages/{of_first[0]}").json()["campaign_id"] == first
     assert user.get(f"{API}/messages", params={"limit": 1}).json()["messages"][0]["campaign_id"] is None
     assert user.get(f"{API}/messages", params={"campaign": "x"}).status_code == 422
+
+
+# --- What nothing can hold -------------------------------------------------------------------------------------------
+
+HALF, NUL = "a\ud800b", "a\0b"
+
+#: Whatever has a text, with one in it that no database holds.
+UNSTORABLE: dict[str, Any] = {
+    "description": "{}",
+    "subject": "{}",
+    "message": "{}",
+    "note": "{}",
+    "classification": "{}",
+    "site": "{}",
+    "sender": "{}",
+    "language": "{}",
+    "template": "{}",
+    "reply_to": "{}",
+    "groups": ["{}"],
+    "recipients": ["{}"],
+    "csv": "email,x\na@example.com,{}\n",
+    "data": {"x": "{}"},
+    "query": "select '{}'",
+    "query_connection": "{}",
+    "attachments": [{"filename": "{}", "content": "x"}],
+}
+
+
+@pytest.mark.parametrize("odd", [HALF, NUL], ids=["half of a character", "a NUL character"])
+def test_what_cannot_be_stored(user: TestClient, mailing: Mailing, odd: str) -> None:
+    """What JSON can say and nothing can hold is a fault of its field, wherever it stands."""
+    number = write(user)
+    for field, shape in UNSTORABLE.items():
+        others = {"description": "x", "subject": None, "message": None} if field == "template" else PLAIN
+        content = json.dumps({**others, field: shape}).replace("{}", json.dumps(odd)[1:-1])
+        for method, place in (("POST", PLACE), ("PATCH", f"{PLACE}/{number}")):
+            answer = user.request(method, place, content=content, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 422, (field, method, answer.text)
+            assert any(one["field"].startswith(field) for one in answer.json()["errors"]), (field, method)
+    for given in ({"recipients": [odd]}, {"recipients": ["a@example.com"], "fields": {"first_name": odd}}):
+        content = json.dumps(given)
+        answer = user.post(f"{PLACE}/{number}/test", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, (given, answer.text)
+    assert mailing.rows("select count(*) from notify.campaigns") == [(1,)]

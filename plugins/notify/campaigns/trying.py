@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from notify.campaigns.authoring import book_of
 from notify.domain.campaign import Campaign
-from notify.domain.message import Priority, RecipientRole
+from notify.domain.message import Priority, RecipientRole, one_line
 from notify.doors.campaign import CampaignDoor, door_of
 from notify.doors.sender import choose_sender
 from notify.exceptions import Fault, InvalidCampaign, InvalidNumber, InvalidText, TemplateError
@@ -63,9 +63,15 @@ def _receivers(
     settings: HandOverSettings,
     faults: list[Fault],
 ) -> list[Receiver]:
-    book = book_of(connection, campaign.channel, recipients, settings)
-    found: dict[str, Receiver] = {}
+    named = []
     for name in recipients:
+        try:
+            named.append(one_line(name))
+        except ValueError as error:
+            faults.append(Fault("recipients", str(error)))
+    book = book_of(connection, campaign.channel, named, settings)
+    found: dict[str, Receiver] = {}
+    for name in named:
         try:
             for address, person in book.look_up(name, campaign.channel):
                 reader = person or book.readers.get(address.key)
