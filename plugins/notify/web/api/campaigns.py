@@ -24,7 +24,7 @@ from notify.web.api.description import OF_BODY, problems, routes, schema_of, tak
 from notify.web.api.handover import Stored
 from notify.web.api.request import DOOR, Change, changes, reads
 from notify.web.api.senders import Forecast
-from notify.web.campaigns import CampaignView, Wish, follow, record, tell, view
+from notify.web.campaigns import CONTENT, CampaignView, Wish, follow, record, tell, view
 from notify.web.fields import OPTIONAL
 from notify.web.outbox import reading
 from notify.web.problems import UnusableQuery
@@ -42,9 +42,6 @@ EXAMPLE = {
     "classification": "marketing",
 }
 EDIT_EXAMPLE = {"description": "Spring sale, north", "note": "Asked for by Eve"}
-
-#: What a campaign says, and whom it says it to: only for who may read the texts of messages.
-CONTENT = ("subject", "message", "data", "note", "query", "fault")
 
 _Number = Annotated[int, Path(description="The campaign's number", ge=1, le=2**63 - 1)]
 _Steering = Annotated[Change, changes(Right.HAND_OVER)]
@@ -480,7 +477,7 @@ _EDIT = {
     responses=problems(*OF_BODY, 404, 409),
 )
 def edit_campaign(number: _Number, change: _Steering) -> Response:
-    """Change the fields that are given; null takes one back. `recipients` and `csv` are changed together: give both.
+    """Change the fields that are given; null takes one back. Of `recipients` and `csv` each stays unless given.
 
     A campaign that was generated is a draft again, and what was made of it goes when it is generated; but for
     `description`, `note` and `classification`, which can be changed in every state.
