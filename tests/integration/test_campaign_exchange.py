@@ -113,6 +113,16 @@ def test_recipients_are_read_as_they_are_written(mailing: Mailing, monkeypatch: 
         list(rows)
 
 
+def test_too_many_recipients(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign of a file has at most as many recipients as a CSV may."""
+    monkeypatch.setattr(exchange, "MOST_ROWS", 2)
+    mailing.write(csv=csv_of(2))
+    take_in(mailing, file_of(mailing, Format.JSON), Format.JSON)
+    mailing.write(csv=csv_of(3))
+    with pytest.raises(InvalidCampaign, match=r"campaigns\[0\].rows: has 3 recipients, more than 2; put them into"):
+        take_in(mailing, file_of(mailing, Format.JSON), Format.JSON)
+
+
 def test_one_that_is_forgotten_meanwhile(mailing: Mailing) -> None:
     """A campaign that is forgotten while others are exported is left out."""
     first, second = mailing.write(), mailing.write()
@@ -152,6 +162,9 @@ def test_tried(mailing: Mailing) -> None:
         ('[{"description": "x", "subject": "s", "message": "m", "data": {"a": NaN}}]', Format.JSON, "file"),
         ('[{"description": "x", "\\u0000": "s"}]', Format.JSON, "campaigns[0].\\x00"),
         ("[" * 100_000, Format.JSON, "file"),
+        ('[{"description": "x", "subject": "s", "message": "m", "rows": [{"recipient": "a", "fields": {"b": 1e400}}]}]',
+         Format.JSON, "campaigns[0].rows"),
+        ("\n".join(["{}"] * 1_001), Format.JSONL, "file"),
         ("description,colour\nx,red", Format.CSV, "campaigns[0].colour"),
         ("description,subject,message,data\nx,s,m,{", Format.CSV, "campaigns[0].data"),
         ("description,subject,message\nx,s,m,more", Format.CSV, "file"),
@@ -167,3 +180,13 @@ def test_refused(mailing: Mailing, text: str, format_: Format, field: str) -> No
         take_in(mailing, text, format_)
     assert error.value.faults[0].field == field
     assert mailing.rows("select count(*) from notify.campaigns") == [(0,)]
+
+
+def test_nested_too_deeply(mailing: Mailing) -> None:
+    """What is nested deeper than can be read is told as such, and no failure of ours."""
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    record = {"description": "x", "subject": "s", "message": "m", "rows": [{"recipient": "a", "fields": deep}]}
+    with mailing.engine.begin() as connection, pytest.raises(InvalidCampaign, match="nested too deeply"):
+        exchange.take_in(connection, [record], mailing.settings)

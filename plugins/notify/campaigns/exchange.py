@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from notify.campaigns import authoring
 from notify.domain.campaign import Campaign, CampaignDraft, CampaignStatus, Progress, Row
-from notify.domain.recipient_list import delimiter_of
+from notify.domain.recipient_list import MOST_FAULTS, MOST_ROWS, delimiter_of
 from notify.exceptions import CampaignError, Fault, InvalidCampaign, NoSuchCampaign, NotifyError
 from notify.settings import HandOverSettings
 from notify.storage import attachments, campaign_messages, campaigns
@@ -48,8 +48,8 @@ FIGURES = (
     *("created_at", "created_by", "generated_at", "started_at", "ended_at", "fault"),
 )
 
-#: Of recipients that are none, so many are told.
-MOST_FAULTS = 20
+#: More campaigns than these are not taken in at once: each holds a lock until all are stored.
+MOST_CAMPAIGNS = 1_000
 
 #: A NUL in JSON, which no database holds; a backslash before it would be a text about one.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -201,6 +201,9 @@ def take_in(connection: Connection, records: Sequence[object], settings: HandOve
     :param records: see :func:`read_file`
     :raises InvalidCampaign: something is wrong with one; each fault says which, as in ``campaigns[2].subject``
     """
+    if len(records) > MOST_CAMPAIGNS:
+        told = f"has {len(records):,} campaigns, more than {MOST_CAMPAIGNS:,}; split it"
+        raise InvalidCampaign([Fault("file", told)])
     faults: list[Fault] = []
     taken = []
     for position, record in enumerate(records):
@@ -208,6 +211,8 @@ def take_in(connection: Connection, records: Sequence[object], settings: HandOve
             taken.append(_take_in(connection, record, settings))
         except InvalidCampaign as error:
             faults += [Fault(f"campaigns[{position}].{fault.field}", fault.problem) for fault in error.faults]
+        except RecursionError:
+            faults.append(Fault(f"campaigns[{position}].campaign", "is nested too deeply"))
     if faults:
         raise InvalidCampaign(faults)
     return taken
@@ -241,21 +246,20 @@ def _fields(record: object) -> tuple[dict[str, Any], list[Row]]:
     """What the author of a campaign wrote, and its recipients; of the rest nothing is read."""
     if not isinstance(record, Mapping):
         raise InvalidCampaign([Fault("campaign", "must be an object with the fields of a campaign")])
-    given = {str(name): value for name, value in record.items() if name not in FIGURES}
-    if faults := [Fault(name, problem) for name, value in given.items() if (problem := _flaw(name, value))]:
-        raise InvalidCampaign(faults)
-    return given, _read_rows(given.pop(ROWS, None))
+    given = {str(name): value for name, value in record.items() if name not in {ROWS, *FIGURES}}
+    rows = record.get(ROWS)
+    if problem := _flaw(rows):
+        raise InvalidCampaign([Fault(ROWS, problem)])
+    return given, _read_rows(rows)
 
 
-def _flaw(name: str, value: object) -> str | None:
-    """Why no database can hold a value, if that is so."""
+def _flaw(rows: object) -> str | None:
+    """Why the database cannot keep recipients, if that is so; of the other fields the draft knows it."""
     try:
-        text = json.dumps([name, value], ensure_ascii=False, allow_nan=False)
+        text = json.dumps(rows, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:
         return "it holds half a surrogate pair, which no encoding can carry"
-    except RecursionError:
-        return "it is nested too deeply"
     except ValueError:
         return "it holds a number that is too large"
     return "a NUL character is not allowed" if _NUL.search(text) else None
@@ -265,7 +269,9 @@ def _read_rows(given: object) -> list[Row]:
     told = 'must be a list of {"recipient": …, "fields": {…}}'
     if given is None:
         return []
-    if not isinstance(given, list):
+    if isinstance(given, list) and len(given) > MOST_ROWS:
+        told = f"has {len(given):,} recipients, more than {MOST_ROWS:,}; put them into a table and write a query"
+    if not isinstance(given, list) or len(given) > MOST_ROWS:
         raise InvalidCampaign([Fault(ROWS, told)])
     if wrong := [number for number, one in enumerate(given, 1) if not _is_row(one)]:
         some = ", ".join(map(str, wrong[:MOST_FAULTS]))
