@@ -357,6 +357,18 @@ def test_place_in_the_parent(root):
         "{{ 9 ** 999999 }}",
         "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
         "{% include 'note/en/body.txt.j2' %}",
+        "{{ 'x' | center(10 ** 10) }}",
+        "{{ 'x\ny' | indent(width=10 ** 10) }}",
+        "{{ 'x'.ljust(10 ** 10) }}",
+        "{{ '%10000000000d' % 1 }}",
+        "{{ '%*d' % (10 ** 10, 1) }}",
+        "{{ '%10000000000d' | format(1) }}",
+        "{{ '{:10000000000}'.format(1) }}",
+        "{{ '{:{w}}'.format(1, w=10 ** 10) }}",
+        "{{ ((9 ** 99) ** 99) ** 99 ** 9 }}",
+        "{{ (1).to_bytes(10 ** 10) }}",
+        "{% set all = namespace(s='x') %}{% for i in range(40) %}{% set all.s = all.s ~ all.s %}{% endfor %}",
+        "{% set all = namespace(s='x') %}{% for i in range(40) %}{% set all.s = all.s + all.s %}{% endfor %}",
     ],
 )
 def test_broken_template(root, source):
@@ -370,6 +382,49 @@ def test_endless_output(root, monkeypatch):
     monkeypatch.setattr("notify.rendering.environment.MAX_CHARACTERS", 1000)
     with pytest.raises(TemplateBroken, match="more than 1000 characters"):
         render(root, "{% for i in range(200) %}0123456789{% endfor %}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in things %}{% for b in things %}{% for c in things %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in things recursive %}{% if loop.depth < 4 %}{{ loop(things) }}{% endif %}{% endfor %}",
+        "{% macro more(n) %}{% if n %}{{ more(n - 1) }}{{ more(n - 1) }}{% endif %}{% endmacro %}{{ more(60) }}",
+        "{% import 'house/loops.j2' as house %}{{ house.loops(things) }}",
+    ],
+)
+def test_endless_work(root, monkeypatch, source):
+    """A template that would run for hours, by loops within loops or by macros that call each other, is stopped."""
+    (root / "house" / "loops.j2").write_text(
+        "{% macro loops(all) %}{% for a in all %}{% for b in all %}{% for c in all %}{% endfor %}{% endfor %}"
+        "{% endfor %}{% endmacro %}"
+    )
+    monkeypatch.setattr("notify.rendering.bounds.SLOWEST", 0.05)
+    with pytest.raises(TemplateBroken, match=r"line 1: .*takes longer than 0\.05 seconds"):
+        render(root, source, things=["x"] * 20_000)
+
+
+def test_all_that_loops_tell(root):
+    """Loops tell what they always do: how long they are, their first and last turn, what is deeper, and what else."""
+    source = (
+        "{% for a in things %}{{ loop.index }}/{{ loop.length }}{{ a }}{{ '.' if loop.last else ',' }}{% endfor %}"
+        "{% for a in [] %}x{% else %}none{% endfor %}"
+        "{% for name, value in {'k': 1}.items() if value %}{{ name }}{{ value }}{% endfor %}"
+        "{% for a in tree recursive %}({{ a.name }}{{ loop(a.below) }}){% endfor %}"
+    )
+    tree = [{"name": "r", "below": [{"name": "s", "below": []}]}]
+    assert render(root, source, things=("a", "b"), tree=tree) == "1/2a,2/2b.nonek1(r(s))"
+
+
+def test_usual_sizes(root):
+    """What templates do with widths, formats and large numbers goes on."""
+    source = (
+        "{{ 'x' | center(5) | length }} {{ '%05.1f' % 2.25 }} {{ '%s %d' | format('a', 1234567) }} "
+        "{{ '{:,}'.format(1234567) }} {{ 7654321 | round }} {{ 1234567 * 7654321 }} {{ 7654321 % 10 }} "
+        "{{ {9999999: 1}.get(9999999) }} {{ '{}: 1234567'.format('b') }} {{ 'No 1234567, 5%% %s' % 'off' }}"
+    )
+    told = "5 002.2 a 1234567 1,234,567 7654321 9449772114007 1 1 b: 1234567 No 1234567, 5% off"
+    assert render(root, source) == told
 
 
 def test_template_not_in_utf8(root):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -17,18 +17,15 @@ from jinja2 import (
     pass_context,
 )
 from jinja2 import TemplateError as JinjaError
+from jinja2.filters import do_format
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from notify.exceptions import TemplateBroken, TemplateError, TemplateFieldMissing
-from notify.rendering import formats, html
+from notify.rendering import bounds, formats, html
+from notify.rendering.bounds import MAX_CHARACTERS, MAX_STEPS
 from notify.rendering.formats import UnusableValueError
-
-#: Far beyond any mail, and far below what would hurt the machine.
-MAX_CHARACTERS = 10_000_000
-MAX_STEPS = 100_000
-MAX_POWER = 100
 
 #: Under this key a rendering's context keeps the set of names that its templates asked for. The blank keeps the key
 #: out of their reach, and whatever is included, imported with context or extended gets it on.
@@ -107,7 +104,8 @@ class Environment(ImmutableSandboxedEnvironment):
     """
 
     context_class = NotingContext
-    intercepted_binops = frozenset({"*", "**"})
+    code_generator_class = bounds.Generator
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -120,7 +118,10 @@ class Environment(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
         )
         del self.globals["lipsum"]
+        self.filters.update({name: bounds.sized(self.filters[name]) for name in bounds.SIZED})
+        self.filters[bounds.TURNS] = bounds.turns
         self.filters.update(
+            format=_format,
             datetime=formats.format_datetime,
             date=formats.format_date,
             time=formats.format_time,
@@ -142,15 +143,44 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj[attribute]
         return super().getattr(obj, attribute)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Multiply, unless the product would fill the memory.
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call something, a macro above all, unless the time is over.
 
         :param context: of the rendering
-        :param operator: ``*`` or ``**``
+        :param called: what is called
+        """
+        return super().call(context, called, *bounds.arguments(called, args), **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """Let templates use a text as a format, unless the result would fill the memory.
+
+        :param value: what a template has looked up
+        """
+        found = super().wrap_str_format(value)
+        if found is not None:
+            bounds.check_format(value.__self__)
+        return found
+
+    def bounded(self, text: str) -> str:
+        """A text that was put together, unless it would fill the memory.
+
+        :param text: as it is by now
+        """
+        if len(text) > MAX_CHARACTERS:
+            raise OverflowError("the result of ~ is too big for a mail")
+        return text
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Add, multiply, or use a text as a format, unless the result would fill the memory.
+
+        :param context: of the rendering
+        :param operator: ``+``, ``*``, ``**`` or ``%``
         :param left: operand
         :param right: operand
         """
-        if _explodes(operator, left, right):
+        if operator == "%":
+            bounds.check_format(left)
+        elif bounds.explodes(operator, left, right):
             raise OverflowError(f"the result of {operator} is too big for a mail")
         return super().call_binop(context, operator, left, right)
 
@@ -178,7 +208,8 @@ def run(environment: Environment, name: str, context: Mapping[str, Any], templat
     """
     try:
         chosen = template or environment.get_template(name)
-        return "".join(_limited(chosen.generate({**context, "range": Steps()})))
+        with bounds.limited_time():
+            return "".join(_limited(chosen.generate({**context, "range": Steps()})))
     except Exception as error:  # noqa: BLE001 - a template may raise anything; all of it becomes a TemplateError
         # A chained error is in the log as well, with its own words.
         raise _explain(error, environment.root, name) from (error if _speaks_of_template(error) else None)
@@ -186,6 +217,12 @@ def run(environment: Environment, name: str, context: Mapping[str, Any], templat
 
 def _escapes(name: str | None) -> bool:
     return name is not None and name.endswith(".html.j2")
+
+
+def _format(pattern: str, *args: Any, **kwargs: Any) -> str:
+    """Use a text as a format, as Jinja's own filter does."""
+    bounds.check_format(pattern)
+    return do_format(pattern, *args, **kwargs)
 
 
 def _url(value: object) -> str:
@@ -220,14 +257,6 @@ def _plural(context: Context, count: object, **forms: str) -> str:
     if "other" not in forms:
         raise TypeError("plural needs the form `other`")
     return forms.get(formats.locale_of(str(context.resolve("locale"))).plural_form(count), forms["other"])
-
-
-def _explodes(operator: str, left: Any, right: Any) -> bool:
-    if operator == "**":
-        return isinstance(right, int | float) and abs(right) > MAX_POWER
-    if isinstance(left, int) and isinstance(right, Sequence):
-        left, right = right, left
-    return isinstance(left, Sequence) and isinstance(right, int) and len(left) * right > MAX_STEPS
 
 
 def _limited(chunks: Iterable[str]) -> Iterator[str]:
