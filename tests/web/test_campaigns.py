@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.models.log import Log
 from fastapi.testclient import TestClient
 from httpx import Response
@@ -593,6 +594,30 @@ def test_the_preview(client: TestClient, mailing: Mailing, logged_in: As) -> Non
     other = mailing.write(csv=csv_of(1), message="{{ city }}")
     assert "row 2: " in words(client.get(f"/notify/campaigns/{other}").text)
     assert client.get(f"/notify/campaigns/{other}/html").status_code == 422
+
+
+def test_who_may_not_read_texts(client: TestClient, mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auth manager may let somebody steer campaigns who may read no texts: neither page nor form tells them any."""
+    number = mailing.write(csv=csv_of(1), message="Secret {{ city }}", subject="Secret too", note="secret")
+    mailing.generate(number)
+    grants = SimpleAuthManager.is_authorized_custom_view
+
+    def without_bodies(manager: SimpleAuthManager, *, resource_name: str, **about: Any) -> bool:
+        return resource_name != "Notify Bodies" and grants(manager, resource_name=resource_name, **about)
+
+    assert client.get(f"/notify/campaigns/{number}/edit").status_code == 200
+    assert "no field 'city'" in client.get(f"/notify/campaigns/{number}").text.replace("&#39;", "'")
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_custom_view", without_bodies)
+    page = client.get(f"/notify/campaigns/{number}").text
+    assert "Who may read texts sees here why." in page
+    assert not re.search(r"secret|city", page, re.IGNORECASE)
+    assert f"/notify/campaigns/{number}/edit" not in page
+    assert buttons(page) >= {"generate", "copy"}
+    form = client.get(f"/notify/campaigns/{number}/edit")
+    assert form.status_code == 403
+    assert "ecret" not in form.text
+    copied = number_of(press(client, number, "copy"))
+    assert client.get(f"/notify/campaigns/{copied}").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["campaigns/4711", "campaigns/4711/edit", "campaigns/4711/html"])

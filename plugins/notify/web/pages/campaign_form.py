@@ -35,7 +35,7 @@ from notify.web.body import MOST_HANDED_OVER
 from notify.web.campaigns import Wish, act, record
 from notify.web.outbox import changing, reading
 from notify.web.pages.layout import page
-from notify.web.problems import UnusableQuery
+from notify.web.problems import Forbidden, UnusableQuery
 from notify.web.register import Number, text_of
 from notify.web.rights import Right, requires
 
@@ -120,7 +120,12 @@ def new(request: Request, user: Annotated[BaseUser, requires(Right.HAND_OVER)]) 
 
 @router.get("/{number}/edit", response_class=HTMLResponse)
 def edit(request: Request, number: Number, user: Annotated[BaseUser, requires(Right.HAND_OVER)]) -> Response:
-    """A campaign as it is written; once it is being sent, only its remarks can be changed."""
+    """A campaign as it is written; once it is being sent, only its remarks can be changed.
+
+    :raises Forbidden: they may not read texts, which are all over it; by API they can change what they cannot see
+    """
+    if not Right.READ_BODIES.of(user):
+        raise Forbidden(Right.READ_BODIES.means)
     with reading() as connection:
         campaign = campaigns.read(connection, number)
         typed = _as_written(connection, campaign)

@@ -245,7 +245,7 @@ def copy(
     with changing(user, "page") as connection:
         new = authoring.copy(connection, number)
         record(user, "copy", number, copy=new)
-    return _to(request, f"{new}/edit")
+    return _to(request, f"{new}/edit" if Right.READ_BODIES.of(user) else str(new))
 
 
 @router.post("/{number}/test")
