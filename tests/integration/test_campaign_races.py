@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,27 @@ def test_taken_for_dead(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> No
     lost, last = Generating(mailing.engine, mailing.settings, stretch=1).run()
     assert (lost.status, lost.created) == ("taken over or cancelled", 2)
     assert (last.created, last.kept, mailing.read(number).rows_read) == (2, 2, 4)
+
+
+def test_a_slow_source(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that waits long for its first recipient is heard of meanwhile, and is not taken for dead."""
+    number = mailing.write(csv=csv_of(2))
+    rows_of = generating.rows_of
+
+    def slow_rows(*arguments: Any) -> Iterator[Row]:
+        query = "select generating_at > (select max(at) from begun) from notify.campaigns"
+        mailing.do("create table begun as select clock_timestamp() as at")
+        deadline = time.monotonic() + 60
+        while mailing.rows(query) == [(False,)]:
+            assert time.monotonic() < deadline, "nothing is heard of it"
+            time.sleep(0.05)
+        yield from rows_of(*arguments)
+
+    monkeypatch.setattr(generating, "rows_of", slow_rows)
+    with mailing.engine.begin() as connection:
+        steering.generate(connection, number)
+    [result] = Generating(mailing.engine, mailing.settings, silence=timedelta(seconds=5)).run()
+    assert result.status == "generated"
 
 
 def test_resumed_at_once(mailing: Mailing) -> None:

@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from notify import garbage
@@ -47,6 +48,9 @@ STRETCH = 1_000
 
 #: Bodies that many share and whose number is remembered from one stretch to the next.
 MOST_BODIES = 100
+
+#: So often a run tells that it lives, in the time after which it is taken for dead.
+BEATS = 5
 
 #: The history names it as who made the messages.
 ACTOR = "MassMailing"
@@ -138,7 +142,8 @@ class _Pass:
     def run(self) -> GeneratingResult:
         try:
             self._clear()
-            self._generate(self._door())
+            with self._heard_of():
+                self._generate(self._door())
         except PassLost as lost:
             log.info("%s", lost)
             self.result.status = "taken over or cancelled"
@@ -148,6 +153,29 @@ class _Pass:
         self.result.seconds = round(time.monotonic() - self.started, 1)
         log.info("%s", self.result.summary)
         return self.result
+
+    @contextmanager
+    def _heard_of(self) -> Iterator[None]:
+        """Say again and again that this pass goes on: a query may take long before its first row comes."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._say_so, args=(over,), name="heard of", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _say_so(self, over: threading.Event) -> None:
+        beat = max(self.plan.silence.total_seconds() / BEATS, 1.0)
+        while not over.wait(beat):
+            try:
+                with transaction(self.plan.engine) as connection:
+                    campaigns.keep_pass(connection, self.campaign)
+            except PassLost:
+                return  # whoever reads the recipients finds that out
+            except sa.exc.DBAPIError as error:
+                log.warning("campaign %s: %s", self.campaign.id, type(error).__name__)  # as above, if it lasts
 
     def _fail(self, error: NotifyError) -> None:
         log.error("campaign %s: %s", self.campaign.id, error)
