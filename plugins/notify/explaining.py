@@ -243,7 +243,7 @@ def _home(one: Told) -> Sentence:
 
 
 def _where(one: Told) -> Sentence:
-    by_sms = one.channel == ChannelName.SMS
+    by_sms = one.channel == ChannelName.SMS and (one.not_by_sms is None or one.reason is not None)
     if one.reason is not None:
         why = f"no {'SMS' if by_sms else 'mail'}, reason {one.reason}: {BECAUSE[Reason(one.reason)]}"
         if one.reason == Reason.SUPPRESSED and one.address:

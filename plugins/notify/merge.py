@@ -453,7 +453,12 @@ class _Moves:
         """What is closed, and what waits on."""
         for item, way in zip(items, routes, strict=True):
             if way is not None and way.reason is not None:
-                self.arrivals.append(Arrival(item.notification_id, Home.REFUSED, reason=way.reason))
+                why = self.whys.get(item.notification_id)
+                # The reason is then the mailbox's, and the number is not what to look at.
+                address = self.people[item.login].email if why else None
+                self.arrivals.append(
+                    Arrival(item.notification_id, Home.REFUSED, reason=way.reason, address=address, not_by_sms=why)
+                )
             elif way is not None and way.due_at is not None:
                 self.kept.append((item.notification_id, way.due_at))
 

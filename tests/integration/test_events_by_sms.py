@@ -308,6 +308,37 @@ def test_what_cannot_be_an_sms_any_more(room: Newsroom, notify: Command, why: st
     assert room.balance().even
 
 
+@pytest.mark.parametrize("lifted", [True, False])
+def test_the_mail_beside_was_refused(room: Newsroom, notify: Command, lifted: bool) -> None:
+    """What waits for an SMS beside a mail that was refused is told by nothing else: without a number it goes by mail.
+
+    If it can by then; if it still cannot, the reason says so.
+    """
+    room.choose("anna", "daily", channel="both")
+    with room.engine.begin() as connection:
+        suppressions.add(connection, "anna@example.com", "bounced", None)
+    put_aside(room, "one", "two")
+    assert rows(room) == [("anna", "email", "suppressed", ""), ("anna", "sms", "waiting", "")] * 2
+    room.hire("anna", phone=None)
+    if lifted:
+        with room.engine.begin() as connection:
+            suppressions.lift(connection, "anna@example.com")
+    room.merge()
+    told = notify("explain", "--person", "anna", "--since", "P7D")[1]
+    assert "there is an e-mail beside it" not in told
+    if lifted:
+        assert rows(room) == [("anna", "email", "suppressed", ""), ("anna", "sms", "digest", "no_number")] * 2
+        assert sent(room) == [("anna@example.com", ["one", "two"])]
+        assert "digest of 2, message" in told
+        assert "chosen was SMS, but the person has no telephone number" in told
+    else:
+        assert rows(room) == [("anna", "email", "suppressed", ""), ("anna", "sms", "suppressed", "no_number")] * 2
+        assert "anna@example.com" in told
+        assert ANNA not in told
+        assert sent(room) == []
+    assert room.balance().even
+
+
 def test_a_change_of_mind(room: Newsroom) -> None:
     """What waits keeps the channel that was chosen when it happened; never closes it, at once moves it."""
     room.choose("anna", "weekly", channel="sms")

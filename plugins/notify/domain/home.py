@@ -24,7 +24,7 @@ class Reason(StrEnum):
     INACTIVE = "inactive"  #: the person is no longer active
     NO_ADDRESS = "no_address"  #: the person has no e-mail address
     DUPLICATE = "duplicate"  #: somebody with the same address gets it already
-    NO_SMS = "no_sms"  #: it could not go by SMS any more, and the mail beside it tells of it
+    NO_SMS = "no_sms"  #: it could not go by SMS any more, and there is a mail beside it
 
 
 #: Each reason in a sentence, for people who ask why.
@@ -36,7 +36,7 @@ BECAUSE = {
     Reason.INACTIVE: "the person is no longer active",
     Reason.NO_ADDRESS: "the person has no e-mail address",
     Reason.DUPLICATE: "somebody else with the same address was told of it",
-    Reason.NO_SMS: "it could not go by SMS any more, and goes by e-mail anyway",
+    Reason.NO_SMS: "it could not go by SMS any more, and there is an e-mail beside it",
 }
 
 

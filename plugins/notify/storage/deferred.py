@@ -21,7 +21,7 @@ class PutAside:
     :param due_at: until when it waits
     :param channel: through which it is to go
     :param sms_text: of an SMS, what it says
-    :param beside: of an SMS, whether a mail tells its person of the same event
+    :param beside: of an SMS, whether a mail tells its person of the same event; one that was refused tells nothing
     """
 
     notification_id: int
@@ -89,7 +89,8 @@ _PUT_ASIDE = """
            e.case_id, e.case_title, e.case_url, e.process, e.site, n.channel, n.sms_text,
            n.channel = 'sms' and exists (
                select from notify.notifications o
-               where o.event_id = n.event_id and o.login = n.login and o.channel = 'email') as beside
+               where o.event_id = n.event_id and o.login = n.login and o.channel = 'email'
+                 and o.home <> 'refused') as beside
     from notify.deferred d
     join notify.notifications n on n.id = d.notification_id
     join notify.events e on e.id = n.event_id

@@ -242,6 +242,8 @@ class Arrival:
     not_by_sms: NotBySms | None = None
 
 
+# Where the mail beside an SMS was refused, and the SMS goes by mail after all, it stays the one that was to be an SMS:
+# of an event there is one of each channel for a person.
 _SETTLE = sa.text("""
     with arrivals as (
         select * from unnest(cast(:ids as bigint[]), cast(:homes as text[]), cast(:messages as bigint[]),
@@ -250,7 +252,10 @@ _SETTLE = sa.text("""
     )
     update notify.notifications n
     set home = a.home, message_id = a.message_id, reason = a.reason, address = coalesce(a.address, n.address),
-        channel = case when a.home <> 'refused' and a.not_by_sms is not null then 'email' else n.channel end,
+        channel = case when a.home <> 'refused' and a.not_by_sms is not null and not exists (
+            select from notify.notifications o
+            where o.event_id = n.event_id and o.login = n.login and o.channel = 'email'
+        ) then 'email' else n.channel end,
         not_by_sms = coalesce(a.not_by_sms, n.not_by_sms), sms_text = null, moved_at = now()
     from arrivals a where n.id = a.id and n.home = 'waiting'
 """)
