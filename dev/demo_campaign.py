@@ -96,7 +96,7 @@ class CampaignDemo:
     def _order(self, description: str, conf: Mapping[str, Any]) -> int:
         run_id = self.stack.run("MassMailing", {"description": description, "send": True, **conf})
         result = self.stack.xcom("MassMailing", run_id, "MassMailing")
-        made = next((one for one in result["generated"] if one["created"]), {})
+        made: dict[str, Any] = next((one for one in result["generated"] if one["created"]), {})
         self.steps(
             f"MassMailing ran: its XCom says rows {made.get('rows')}, created {made.get('created')}, "
             f"doubled {made.get('doubled')}, left out {made.get('left_out')}"
