@@ -82,11 +82,11 @@ def erase(
             schema.require(connection)
             erased = erasure.find(connection, who, region)
             attempt = connection.begin_nested()
-            result = _erase(connection, erased)
+            result = _erase(connection, erased, region)
             if not result.changed:  # of what is counted
                 attempt.rollback()
                 _require_known(connection, erased, who)
-                result = _erase(connection, erased)
+                result = _erase(connection, erased, region)
             if dry_run:
                 transaction.rollback()
                 return result
@@ -112,7 +112,7 @@ def _drop_files(connection: Connection, result: ErasureResult) -> None:
         result.undeleted = len(doomed) if result.copy else attachments.drop_doomed(connection, doomed)[1]
 
 
-def _erase(connection: Connection, erased: Erased) -> ErasureResult:
+def _erase(connection: Connection, erased: Erased, region: Region) -> ErasureResult:
     result = ErasureResult(logins=erased.logins, addresses=erased.addresses)
     bodies = mentions.in_bodies(connection, erased, mentions.spelled(connection, erased))
     theirs = erasure.messages(connection, erased)
@@ -124,7 +124,7 @@ def _erase(connection: Connection, erased: Erased) -> ErasureResult:
     erasure.events(connection, erased)
     result.notifications = erasure.notifications(connection, erased)
     erasure.drop_contents(connection, contents)
-    result.texts = campaign_recipients.drop_rows(connection, erased.addresses, erased.logins)
+    result.texts = campaign_recipients.drop_rows(connection, erased.addresses, erased.logins, region)
     result.people = erasure.person(connection, erased)
     erasure.traces_of_logins(connection, erased)
     result.suppressions = erasure.suppress_hashed(connection, erased)

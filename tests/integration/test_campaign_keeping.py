@@ -93,3 +93,34 @@ def test_erased(mailing: Mailing) -> None:
     channel = MemoryChannel()
     mailing.drain(channel)
     assert sorted(mail.recipients[0] for mail in channel.outbox) == others
+
+
+def test_erased_however_they_are_written(mailing: Mailing) -> None:
+    """A row goes with all its fields however its author wrote the mailbox or the number; who is called alike stays."""
+    mailing.write(csv='email,city\nAnna Nowak <Anna@Example.com>,Warsaw\n"joanna@example.com",Lodz\n')
+    mailing.write(
+        channel="sms",
+        subject=None,
+        message="Hello",
+        csv="phone,city\n0903 622 237,Warsaw\n00421-903-622237,Warsaw\n+421 905 622 237,Lodz\n",
+    )
+    erase(mailing.engine, "anna@example.com", region=lambda: "SK")
+    erase(mailing.engine, "+421903622237", region=lambda: "SK")
+    assert mailing.rows("select recipient, fields ->> 'city' from notify.campaign_rows order by campaign_id") == [
+        ("joanna@example.com", "Lodz"),
+        ("+421 905 622 237", "Lodz"),
+    ]
+
+
+def test_erased_as_author_and_as_member(mailing: Mailing) -> None:
+    """Neither who wrote a campaign nor where a member of a group stands tells the login of who is erased."""
+    mailing.do("insert into notify.people (login, email, name, active) values ('anna', null, 'Anna', true)")
+    mailing.do("insert into notify.groups (name) values ('readers')")
+    mailing.do("insert into notify.memberships (group_name, login) values ('readers', 'anna')")
+    number = mailing.write(groups=["readers"], recipients=["r1@example.com"], message="Hello", subject="Hello")
+    mailing.do("update notify.campaigns set created_by = 'anna (API)'")
+    mailing.generate(number)
+    told = "select created_by from notify.campaigns union all select place from notify.campaign_recipients order by 1"
+    assert [one for (one,) in mailing.rows(told)] == ["anna", "anna (API)", "typed 1"]
+    erase(mailing.engine, "anna", region=lambda: "")
+    assert not [one for (one,) in mailing.rows(told) if "anna" in one]

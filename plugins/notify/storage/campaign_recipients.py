@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from notify.domain.campaign import Campaign, Fate
+from notify.domain.destination import Region, is_number, parse_destination
 from notify.storage.models import campaign_recipients, memberships
 
 #: Members of groups that are fetched together.
@@ -170,19 +172,51 @@ def left_out(
     return [Stood(position, place, Fate(fate)) for position, place, fate in found]
 
 
+# People write addresses and numbers in many ways, as they are in a file. What may be one of these is read as it is when
+# the messages are made.
+_MAY_BE = sa.text("""
+    select r.campaign_id, r.number, r.recipient from notify.campaign_rows r
+    where exists (
+        select from unnest(cast(:mailboxes as text[])) m (one) where strpos(lower(r.recipient), m.one) > 0)
+      or regexp_replace(r.recipient, '[^0-9]', '', 'g') like any(cast(:tails as text[]))
+      or r.recipient = any(cast(:logins as text[]))
+""")
 _DROP_ROWS = sa.text("""
-    delete from notify.campaign_rows
-    where lower(recipient) = any(cast(:addresses as text[])) or recipient = any(cast(:logins as text[]))
+    delete from notify.campaign_rows r
+    using unnest(cast(:campaigns as bigint[]), cast(:numbers as integer[])) as gone (campaign_id, number)
+    where r.campaign_id = gone.campaign_id and r.number = gone.number
 """)
 
+#: Digits at the end that all spellings of a telephone number have in common.
+_TAIL = 6
 
-def drop_rows(connection: Connection, addresses: Collection[str], logins: Collection[str]) -> int:
+
+def drop_rows(connection: Connection, addresses: Collection[str], logins: Collection[str], region: Region) -> int:
     """Remove somebody from all lists of recipients; what became of them stands there as a hash alone.
 
     :param addresses: in lower case, numbers in E.164
+    :param region: the country of numbers without the code of one
     :returns: how many rows
     """
-    return connection.execute(_DROP_ROWS, {"addresses": list(addresses), "logins": list(logins)}).rowcount
+    values = {
+        "mailboxes": [one for one in addresses if not is_number(one)],
+        "tails": [f"%{one[-_TAIL:]}" for one in addresses if is_number(one)],
+        "logins": list(logins),
+    }
+    gone = [
+        (row.campaign_id, row.number)
+        for row in connection.execute(_MAY_BE, values)
+        if row.recipient in logins or _meant(row.recipient, region) in addresses
+    ]
+    columns = {"campaigns": [campaign for campaign, _ in gone], "numbers": [number for _, number in gone]}
+    return connection.execute(_DROP_ROWS, columns).rowcount if gone else 0
+
+
+def _meant(recipient: str, region: Region) -> str | None:
+    """Where a message to somebody goes who is written so; None where it can go nowhere."""
+    with suppress(ValueError):
+        return parse_destination(recipient, region).lower()
+    return None
 
 
 # --- Groups ----------------------------------------------------------------------------------------------------------

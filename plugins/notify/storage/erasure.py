@@ -473,7 +473,7 @@ def person(connection: Connection, erased: Erased) -> int:
 
 
 #: Columns that hold a login and nothing else, beside those that are seen to above.
-_LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"))
+_LOGINS = (("events", "actor"), ("events", "owner"), ("deadlines", "owner"), ("campaign_recipients", "place"))
 
 #: Columns that name who acted: a login, and maybe by what door, as in ``anna (page)``.
 _ACTORS = (
@@ -481,6 +481,7 @@ _ACTORS = (
     ("messages", "created_by"),
     ("events", "created_by"),
     ("deadlines", "set_by"),
+    ("campaigns", "created_by"),
     ("unsubscriptions", "actor"),
     ("balance", "created_by"),
 )
