@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.engine import Engine
 
+from notify.campaigns import attaching
 from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus
+from notify.domain.message import Attachment
 from notify.exceptions import CampaignError, InvalidCampaign, TransitionError
 from notify.settings import HandOverSettings
 from notify.storage import outbox
@@ -204,3 +208,15 @@ def test_bulk(mailing: Mailing) -> None:
     mailing.drain(channel, limit=5)
     assert len(channel.outbox) == 4
     assert mailing.rows("select distinct priority, sender from notify.messages") == [("bulk", SENDER)]
+
+
+def test_refreshed_files_fit_into_a_mail(mailing: Mailing) -> None:
+    """Files are refused as other files are where a message with them would be more than a server takes."""
+    number = mailing.write(csv=csv_of(2), attachments=[{"filename": "a.txt", "content": "old"}])
+    mailing.generate(number)
+    many = [Attachment(filename=f"{one}.txt", content=f"{one}" * 600) for one in "ab"]
+    less = replace(mailing.settings, largest=1_500)
+    with mailing.engine.begin() as connection, pytest.raises(InvalidCampaign, match="have more than the 1,500 bytes"):
+        attaching.refresh(connection, number, less, many)
+    with mailing.engine.begin() as connection:
+        assert attaching.refresh(connection, number, less, many[:1]).messages == 2

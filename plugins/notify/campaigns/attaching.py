@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from notify.campaigns.authoring import campaign_file, keep
+from notify.campaigns.authoring import campaign_file, faults_of_size, keep
 from notify.domain.campaign import Campaign, CampaignAction
 from notify.domain.message import Attachment
 from notify.exceptions import CampaignError, Fault, InvalidCampaign
@@ -55,12 +55,19 @@ def refresh(
     if bool(before) != bool(before if given is None else given) and campaign.number_of_pass and not campaign.stale:
         what = "have no place for files" if not before else "would have an empty place where files were"
         faults.append(Fault("attachments", f"the messages that were made {what}; change the campaign and generate it"))
+    faults += faults_of_size(_size(connection, files), settings)
     if faults:
         raise InvalidCampaign(faults)
     keep(connection, [file for _, file in files if file is not None], settings)
     now = [one for one, _ in files]
     campaigns.put_files(connection, number, now)
     return Refreshed(len(now), _put(connection, campaign, before, now))
+
+
+def _size(connection: Connection, files: Sequence[tuple[CampaignFile, File | None]]) -> int:
+    """Of all of them, on the wire."""
+    known = attachments.sizes(connection, [one.sha256 for one, _ in files])
+    return sum(file.encoded_size if file else encoded_size(known[one.sha256]) for one, file in files)
 
 
 def _anew(

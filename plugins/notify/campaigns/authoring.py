@@ -162,11 +162,19 @@ def _check(connection: Connection, fields: Mapping[str, Any], settings: HandOver
             require_allowed(draft.query_connection, settings.campaign_connections)
     rows = _rows(connection, draft, settings, faults)
     files = fetch(draft.attachments, settings.attachment_sources, settings.largest, faults)
-    if sum(file.encoded_size for file in files) > settings.largest:
-        faults.append(Fault("attachments", f"have more than the {settings.largest:,} bytes that most servers take"))
+    faults += faults_of_size(sum(file.encoded_size for file in files), settings)
     if faults:
         raise InvalidCampaign(faults)
     return _Checked(draft, rows, files)
+
+
+def faults_of_size(size: int, settings: HandOverSettings) -> list[Fault]:
+    """Whether files are too large for a mail.
+
+    :param size: of all of them, on the wire
+    """
+    told = f"have more than the {settings.largest:,} bytes that most servers take"
+    return [Fault("attachments", told)] if size > settings.largest else []
 
 
 @contextmanager
