@@ -190,3 +190,10 @@ def test_nested_too_deeply(mailing: Mailing) -> None:
     record = {"description": "x", "subject": "s", "message": "m", "rows": [{"recipient": "a", "fields": deep}]}
     with mailing.engine.begin() as connection, pytest.raises(InvalidCampaign, match="nested too deeply"):
         exchange.take_in(connection, [record], mailing.settings)
+
+
+def test_too_many_columns() -> None:
+    """A header of a quarter of a million columns is refused at once; comparing each with each would take minutes."""
+    header = ",".join(f"c{number}" for number in range(250_000))
+    with pytest.raises(InvalidCampaign, match="has 250,000 columns, more than 1,000"):
+        exchange.read_file(f"{header}\n", Format.CSV)

@@ -12,6 +12,7 @@ import io
 import json
 import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from sqlalchemy.engine import Connection
 
 from notify.campaigns import authoring
 from notify.domain.campaign import Campaign, CampaignDraft, CampaignStatus, Progress, Row
-from notify.domain.recipient_list import MOST_FAULTS, MOST_ROWS, delimiter_of
+from notify.domain.recipient_list import MOST_COLUMNS, MOST_FAULTS, MOST_ROWS, delimiter_of
 from notify.exceptions import CampaignError, Fault, InvalidCampaign, NoSuchCampaign, NotifyError
 from notify.settings import HandOverSettings
 from notify.storage import attachments, campaign_messages, campaigns
@@ -321,7 +322,9 @@ def _read_csv(text: str) -> list[object]:
     """The lines; commas, semicolons or tabs part the cells, as a spreadsheet has it that saved them."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     header = [name.strip() for name in next(lines, [])]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    if len(header) > MOST_COLUMNS:
+        raise ValueError(f"it has {len(header):,} columns, more than {MOST_COLUMNS:,}")
+    if twice := sorted(name for name, count in Counter(header).items() if count > 1):
         raise ValueError(f"two columns are called {', '.join(twice)}")
     found: list[object] = []
     for cells in lines:
