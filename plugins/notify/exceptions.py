@@ -158,6 +158,10 @@ class TemplateBroken(TemplateError):
     """The template has an error of its own."""
 
 
+class TemplateTooSlow(TemplateBroken):
+    """A template would run for too long, and was stopped. Look for loops within loops."""
+
+
 class UnusableSample(TemplateError):
     """The sample data of a template cannot be read."""
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from notify.campaigns import attaching
+from notify.campaigns.stretch import MOST_BROKEN
 from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus
 from notify.domain.message import Attachment
@@ -220,3 +221,34 @@ def test_refreshed_files_fit_into_a_mail(mailing: Mailing) -> None:
         attaching.refresh(connection, number, less, many)
     with mailing.engine.begin() as connection:
         assert attaching.refresh(connection, number, less, many[:1]).messages == 2
+
+
+def test_fields_that_break_a_text_are_their_own(mailing: Mailing) -> None:
+    """Whose fields a text cannot be made of gets none, and is named; all others get theirs."""
+    rows = "\n".join(f"r{number}@example.com,{number}" for number in range(3, -1, -1))
+    number = mailing.write(csv=f"email,count\n{rows}", subject="Hello", message="{{ 12 / count | int }} each")
+    result = mailing.generate(number)
+    assert (result.status, result.created, result.left_out) == ("generated", 3, {"incomplete": 1})
+    fault = mailing.read(number).fault
+    assert fault is not None
+    assert fault.startswith("row 5: message: ZeroDivisionError")
+
+
+def test_a_text_that_can_be_made_of_nobody_s_fields(mailing: Mailing) -> None:
+    """A text that fails all is not tried on thousands; the fault names where it began."""
+    number = mailing.write(csv=csv_of(100), subject="Hello", message="{{ 12 / 0 }}")
+    result = mailing.generate(number)
+    assert (result.status, result.created, result.rows) == ("draft", 0, 0)
+    assert result.fault is not None
+    assert result.fault.startswith(f"row {MOST_BROKEN + 1}: message: ZeroDivisionError")
+
+
+def test_a_text_that_takes_too_long(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that would run for hours is tried once, and not for each recipient."""
+    monkeypatch.setattr("notify.rendering.bounds.SLOWEST", 0.05)
+    loops = "{% for a in all %}{% for b in all %}{% for c in all %}{% endfor %}{% endfor %}{% endfor %}"
+    number = mailing.write(csv=csv_of(3), subject="Hello", message=loops, data={"all": ["x"] * 10_000})
+    result = mailing.generate(number)
+    assert (result.status, result.created) == ("draft", 0)
+    assert result.fault is not None
+    assert result.fault.startswith("message: the template takes longer than 0.05 seconds")

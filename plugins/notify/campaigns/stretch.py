@@ -15,12 +15,22 @@ from notify.domain.channel import ChannelName
 from notify.domain.message import RecipientRole
 from notify.domain.person import Person
 from notify.doors.campaign import CampaignDoor
-from notify.exceptions import InvalidNumber, InvalidText, TemplateBroken, TemplateError, TemplateNotFound
+from notify.exceptions import (
+    InvalidNumber,
+    InvalidText,
+    TemplateBroken,
+    TemplateError,
+    TemplateNotFound,
+    TemplateTooSlow,
+)
 from notify.settings import HandOverSettings
 from notify.storage import campaign_recipients, outbox
 from notify.storage.campaign_recipients import Known, Met
 from notify.storage.outbox import NewMessage
 from notify.storage.recipients import Book, Phone, Receiver
+
+#: A template that fails the first so many recipients of a stretch would fail them all.
+MOST_BROKEN = 20
 
 #: A recipient as they were named, and who that is; or why nobody can be reached so.
 _Found = tuple[Row, Receiver | Fate]
@@ -47,6 +57,7 @@ class Stretch:
     :ivar kept: how many have their message from an earlier pass
     :ivar left_out: how many get none, by the reason
     :ivar problem: why the first of those whose text cannot be made has none
+    :ivar broken: how many a template failed that may be at fault itself
     """
 
     def __init__(self, connection: Connection, campaign: Campaign, settings: HandOverSettings) -> None:
@@ -58,6 +69,7 @@ class Stretch:
         self.kept = 0
         self.left_out: Counter[Fate] = Counter()
         self.problem: str | None = None
+        self.broken = 0
 
     def make(self, door: CampaignDoor, rows: Sequence[Row]) -> list[Made]:
         """Make the messages of those who get one."""
@@ -69,12 +81,24 @@ class Stretch:
         for key, (row, receiver) in wanted.items():
             try:
                 made.append(Made(key, row.place, self._message(door.message(receiver, row.fields, now))))
-            except (TemplateBroken, TemplateNotFound):
+            except TemplateTooSlow:
                 raise  # so it would be for all
             except (InvalidText, TemplateError, ValueError) as error:
+                self._require_usable(error, row, any_made=bool(made))
                 self.problem = self.problem or f"{row.place}: {error}"
                 self._leave_out(key, row, Fate.INCOMPLETE)
         return made
+
+    def _require_usable(self, error: Exception, row: Row, *, any_made: bool) -> None:
+        """One recipient whose fields or language a template cannot take keeps no others from theirs.
+
+        :raises TemplateError: it can take none of the first ones, and is at fault itself
+        """
+        if not isinstance(error, TemplateBroken | TemplateNotFound):
+            return
+        self.broken += 1
+        if self.broken >= MOST_BROKEN and not any_made and not self.kept:
+            raise type(error)(f"{row.place}: {error}") from error
 
     def _book(self, rows: Sequence[Row]) -> Book:
         names = [row.recipient for row in rows]

@@ -56,13 +56,17 @@ def limited_time() -> Iterator[None]:
         _until.reset(token)
 
 
+class TooSlowError(OverflowError):
+    """A template takes too long."""
+
+
 def check_time() -> None:
     """Whether a template may go on.
 
-    :raises OverflowError: it may not
+    :raises TooSlowError: it may not
     """
     if thread_time() > _until.get(float("inf")):
-        raise OverflowError(f"the template takes longer than {SLOWEST:g} seconds")
+        raise TooSlowError(f"the template takes longer than {SLOWEST:g} seconds")
 
 
 class Generator(CodeGenerator):

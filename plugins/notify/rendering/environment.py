@@ -22,7 +22,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from notify.exceptions import TemplateBroken, TemplateError, TemplateFieldMissing
+from notify.exceptions import TemplateBroken, TemplateError, TemplateFieldMissing, TemplateTooSlow
 from notify.rendering import bounds, formats, html
 from notify.rendering.bounds import MAX_CHARACTERS, MAX_STEPS
 from notify.rendering.formats import UnusableValueError
@@ -295,6 +295,8 @@ def _explain(error: Exception, root: Path, name: str) -> TemplateError:
         return TemplateError(f"{place}: {error}.")
     words = f"{error}" if _speaks_of_template(error) else "its words may quote the data, which belongs in no log"
     what = f"{type(error).__name__}: {words}".rstrip(": .")
+    if isinstance(error, bounds.TooSlowError):
+        return TemplateTooSlow(f"{place}: {error}. Correct the template.")
     return TemplateBroken(f"{place}: {what}. Correct the template.")
 
 
