@@ -52,7 +52,7 @@ def stored(room: Postroom) -> list[tuple[Any, ...]]:
 def known(room: Postroom) -> tuple[str, ...]:
     """Anna's addresses."""
     with room.engine.begin() as connection:
-        return erasure.find(connection, ANNA).addresses
+        return erasure.find(connection, ANNA, str).addresses
 
 
 # --- Before ----------------------------------------------------------------------------------------------------------

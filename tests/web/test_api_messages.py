@@ -307,8 +307,8 @@ def test_a_page_has_what_the_register_tells(user: TestClient) -> None:
     assert line | {"created_at": "", "not_before": ""} == {
         "id": number, "status": "queued", "status_reason": None, "channel": "email", "parts": 1,
         "sender": "smtp_default", "site": None, "kind": "send_message", "priority": "bulk", "subject": "Open Sesame",
-        "case_id": None, "created_at": "", "not_before": "", "sent_at": None, "delivered_at": None,
-        "address": "anna@example.com", "recipients": 2,
+        "case_id": None, "campaign_id": None, "created_at": "", "not_before": "", "sent_at": None,
+        "delivered_at": None, "address": "anna@example.com", "recipients": 2,
     }  # fmt: skip
 
 
