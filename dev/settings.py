@@ -115,6 +115,20 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+#: Airflow 3.3.2 knows a lock that is taken by ``pgcode``, which psycopg 3 calls ``sqlstate``: its scheduler dies where
+#: somebody edits a pool at the moment in which it reads them (airflow/utils/sqlalchemy.py, is_lock_not_available_error,
+#: 2026-11). With psycopg2 it tries again.
+LOCAL_SETTINGS = '''\
+"""Lets Airflow's scheduler survive that somebody edits a pool: it asks errors of PostgreSQL for psycopg2's pgcode."""
+
+import psycopg
+
+__all__ = ()  # nothing of it is a setting of Airflow's
+
+psycopg.Error.pgcode = property(lambda error: error.sqlstate)
+'''
+
+
 def ensure_keys(home: Path) -> None:
     """Make the keys that Airflow's parts share, once. An ``airflow.cfg`` that exists is not touched.
 
@@ -133,6 +147,14 @@ def ensure_keys(home: Path) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(KEYS_COMMENT)
         config.write(file)
+
+
+def ensure_local_settings(home: Path) -> None:
+    """Write what Airflow reads as its local settings in each of its processes; what a person wrote there stays."""
+    path = home / "config" / "airflow_local_settings.py"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text(LOCAL_SETTINGS)
 
 
 def _require_keys(path: Path) -> None:

@@ -27,7 +27,7 @@ from dev.eurosms import BY_LAST_DIGIT, EuroSms
 from dev.ports import HOST, require_free
 from dev.postgres import Postgres
 from dev.processes import undisturbed
-from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, environment, shell_lines
+from dev.settings import CHECKOUT, PASSWORDS, ensure_keys, ensure_local_settings, environment, shell_lines
 from dev.standalone import Standalone
 
 #: What the stack waits for before it says that it is ready.
@@ -130,6 +130,7 @@ class Stack:
             self._start_sms(self.sms)
         self._start_postgres()
         ensure_keys(self.home)
+        ensure_local_settings(self.home)
 
     def start_airflow(self) -> None:
         """Start Airflow on the services and wait until it is of use."""

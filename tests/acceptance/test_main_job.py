@@ -101,6 +101,25 @@ def test_a_pool_of_zero_holds_and_says_so(stack: Stack) -> None:
     assert subjects(stack, "held") == {"held": 1}
 
 
+def test_somebody_edits_a_pool(stack: Stack) -> None:
+    """Whoever has a pool locked, to edit it, keeps tasks from being started meanwhile, and the scheduler alive."""
+    message = {"recipient": "edited@example.com", "subject": "edited", "message": "After all."}
+    beat = "select max(latest_heartbeat) from job where job_type = 'SchedulerJob'"
+    waiting = "select count(*) from task_instance where run_id = %s and state = 'scheduled'"
+    with (
+        psycopg.connect(stack.postgres.conninfo("airflow")) as editing,
+        psycopg.connect(stack.postgres.conninfo("airflow"), autocommit=True) as metadata,
+    ):
+        editing.execute("select from slot_pool for update")
+        run_id = stack.trigger("SendMessage", message)
+        wait_until(lambda: metadata.execute(waiting, [run_id]).fetchone() == (1,), "the task's turn")
+        before = metadata.execute(beat).fetchone()
+        wait_until(lambda: metadata.execute(beat).fetchone() != before, "a beat of the scheduler")
+        assert metadata.execute(waiting, [run_id]).fetchone() == (1,)
+        editing.rollback()
+    stack.require_success("SendMessage", run_id)
+
+
 def test_a_group_reads_in_its_own_languages(stack: Stack) -> None:
     """People are imported by the command line; a mail to their group reaches each in their own language."""
     importing = [sys.executable, "-m", "notify", "people", "import", "include/sample/people.csv"]
