@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from airflow.sdk import DAG, Param
 
 from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee
 from notify.operators import CampaignOperator, MassMailingOperator
+from notify.operators.params import choice, choice_or_none, flag, names, text
 from notify.schedules import dag_settings
 
 DOC = """
@@ -25,33 +24,6 @@ XCom tells what it did, in numbers. A red task means that the messages of a camp
 the campaign and the cause, all others were made. The schedule is the Variable `notify_schedule_mass_mailing` (a cron
 expression, a preset, or an ISO 8601 duration).
 """
-
-
-def text(title: str, description: str, **schema: object) -> Param:
-    """A text that may stay empty."""
-    return Param(None, title=title, description=description, type=["null", "string"], **schema)
-
-
-def names(title: str, description: str, **schema: object) -> Param:
-    """A list, one a line in the form; or one string."""
-    return Param(None, title=title, description=description, type=["null", "string", "array"], **schema)
-
-
-def flag(title: str, description: str, *, default: bool, **schema: object) -> Param:
-    """Yes or no."""
-    return Param(default, title=title, description=description, type="boolean", **schema)
-
-
-def choice(title: str, description: str, values: type[StrEnum], default: StrEnum, **schema: object) -> Param:
-    """One of a few."""
-    words = [value.value for value in values]
-    return Param(default.value, title=title, description=description, type="string", enum=words, **schema)
-
-
-def choice_or_none(title: str, description: str, values: type[StrEnum], **schema: object) -> Param:
-    """One of a few, or none of them."""
-    words = [None, *(value.value for value in values)]
-    return Param(None, title=title, description=description, type=["null", "string"], enum=words, **schema)
 
 
 RECIPIENTS = {"section": "Recipients"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from airflow.sdk import DAG, Param
 
 from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee, Priority
 from notify.operators import SendMessageOperator
+from notify.operators.params import choice, choice_or_none, flag, names, text
 from notify.schedules import TAG
 
 DOC = """
@@ -20,33 +19,6 @@ Trigger it with the form, with `TriggerDagRunOperator(trigger_dag_id="SendMessag
 Recipients are addresses, logins or groups, separated by semicolons. Anything wrong with the message fails this run,
 and its log names every fault.
 """
-
-
-def names(title: str, description: str, **schema: object) -> Param:
-    """Recipients: a list, one a line in the form; or one string."""
-    return Param(None, title=title, description=description, type=["null", "string", "array"], **schema)
-
-
-def text(title: str, description: str, *, default: str | None = None, **schema: object) -> Param:
-    """A text that may stay empty."""
-    return Param(default, title=title, description=description, type=["null", "string"], **schema)
-
-
-def flag(title: str, description: str, *, default: bool, **schema: object) -> Param:
-    """Yes or no."""
-    return Param(default, title=title, description=description, type="boolean", **schema)
-
-
-def choice(title: str, description: str, values: type[StrEnum], default: StrEnum, **schema: object) -> Param:
-    """One of a few."""
-    names = [value.value for value in values]
-    return Param(default.value, title=title, description=description, type="string", enum=names, **schema)
-
-
-def choice_or_none(title: str, description: str, values: type[StrEnum], **schema: object) -> Param:
-    """One of a few, or none of them."""
-    names = [None, *(value.value for value in values)]
-    return Param(None, title=title, description=description, type=["null", "string"], enum=names, **schema)
 
 
 MORE = {"section": "More recipients"}

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -198,7 +199,7 @@ class _Pass:
                     campaign_recipients.forget(connection, self.campaign)
                     campaigns.cleared(connection, self.campaign.id)
 
-    def _door(self) -> CampaignDoor:
+    def _door(self) -> CampaignDoor[Any]:
         sender = self._sender()
         with self.plan.engine.connect() as connection:
             stored, size = campaigns.stored_files(connection, self.campaign.id)
@@ -214,7 +215,7 @@ class _Pass:
 
     # --- Stretch by stretch ------------------------------------------------------------------------------------------
 
-    def _generate(self, door: CampaignDoor) -> None:
+    def _generate(self, door: CampaignDoor[Any]) -> None:
         with closing(rows_of(self.plan.engine, self.campaign, self.plan.settings.campaign_connections)) as rows:
             while some := list(islice(rows, self.plan.stretch)):
                 if self.plan.stop.is_set():
@@ -230,7 +231,7 @@ class _Pass:
         self._end()
 
     @garbage.paused()
-    def _take(self, door: CampaignDoor, rows: Sequence[Row]) -> None:
+    def _take(self, door: CampaignDoor[Any], rows: Sequence[Row]) -> None:
         """Make the messages of a stretch of recipients, and store what became of each."""
         with transaction(self.plan.engine, actor=ACTOR) as connection:
             campaigns.keep_pass(connection, self.campaign)

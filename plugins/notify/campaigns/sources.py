@@ -36,8 +36,8 @@ def _given(engine: Engine, number: int) -> Iterator[Row]:
             some = campaigns.rows_after(connection, number, after)
         if not some:
             return
-        for after, row in some:  # noqa: B007 - the last one is where to go on
-            yield row
+        yield from (row for _, row in some)
+        after, _ = some[-1]
 
 
 def _members(engine: Engine, group: str) -> Iterator[Row]:

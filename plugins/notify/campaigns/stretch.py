@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -71,7 +72,7 @@ class Stretch:
         self.problem: str | None = None
         self.broken = 0
 
-    def make(self, door: CampaignDoor, rows: Sequence[Row]) -> list[Made]:
+    def make(self, door: CampaignDoor[Any], rows: Sequence[Row]) -> list[Made]:
         """Make the messages of those who get one."""
         book = self._book(rows)
         met = self._once(self._resolved(book, rows))

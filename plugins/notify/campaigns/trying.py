@@ -94,7 +94,9 @@ def _sample(connection: Connection, number: int) -> Mapping[str, Any]:
     return {}
 
 
-def _tested(connection: Connection, door: CampaignDoor, receiver: Receiver, fields: Mapping[str, Any]) -> NewMessage:
+def _tested(
+    connection: Connection, door: CampaignDoor[Any], receiver: Receiver, fields: Mapping[str, Any]
+) -> NewMessage:
     try:
         message = door.message(receiver, fields, outbox.now(connection), TEST)
     except (TemplateError, InvalidText, ValueError) as error:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from notify.composing import TEXT_HEADERS
 from notify.domain import sms
@@ -27,6 +27,11 @@ from notify.storage.recipients import Receiver
 #: How the fields are called in faults; what ends in ``.html.j2`` is escaped.
 _SUBJECT, _TEXT, _HTML = "subject", "message", "message.html.j2"
 
+#: Texts that are remembered for others; a list may have a language of its own in each row.
+MOST_SHARED = 1_000
+
+#: What one reader's text is made of, beside their address.
+Text = TypeVar("Text")
 
 #: What the field ``language`` has to be, to count as the reader's.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
@@ -65,10 +70,10 @@ class _Reader:
         return "recipient" in asked or not asked.isdisjoint(self.fields)
 
 
-class CampaignDoor(ABC):
+class CampaignDoor(ABC, Generic[Text]):
     """Makes the messages of one campaign.
 
-    Texts in which nothing is personal are rendered once for all who can share them.
+    Texts in which nothing is personal are made once for all who can share them.
 
     :param sender: that they leave through
     :param campaign_id: which holds them until it is sent; None: nobody does
@@ -91,6 +96,8 @@ class CampaignDoor(ABC):
         self.site_name = identity.name
         self.files = files
         self.library = library(settings.templates)
+        self._shared: dict[tuple[object, ...], Text] = {}
+        self._compile()
 
     @abstractmethod
     def message(self, receiver: Receiver, fields: Mapping[str, Any], now: datetime, mark: str = "") -> NewMessage:
@@ -102,6 +109,26 @@ class CampaignDoor(ABC):
         :raises TemplateError: it cannot be made of them
         :raises InvalidText: no SMS can hold it
         """
+
+    @abstractmethod
+    def _compile(self) -> None:
+        """Read what the author typed.
+
+        :raises TemplateBroken: it is no template
+        """
+
+    @abstractmethod
+    def _make(self, reader: _Reader) -> tuple[Text, frozenset[str]]:
+        """Make a reader's text; and what its templates asked for."""
+
+    def _text(self, reader: _Reader) -> Text:
+        """A reader's text, which others may have had made."""
+        if (shared := self._shared.get(reader.group)) is not None:
+            return shared
+        made, asked = self._make(reader)
+        if not reader.is_asked_for(asked) and len(self._shared) < MOST_SHARED:
+            self._shared[reader.group] = made
+        return made
 
     @property
     def kind(self) -> str:
@@ -137,19 +164,11 @@ class CampaignDoor(ABC):
         return self.campaign.language is not None
 
 
-class CampaignMails(CampaignDoor):
+class CampaignMails(CampaignDoor[tuple[Rendered, mime.Body]]):
     """Makes the mails of a campaign."""
 
-    def __init__(
-        self,
-        campaign: Campaign | CampaignDraft,
-        settings: HandOverSettings,
-        sender: str,
-        files: Files = _NO_FILES,
-        campaign_id: int | None = None,
-    ) -> None:
-        super().__init__(campaign, settings, sender, files, campaign_id)
-        self._shared: dict[tuple[object, ...], tuple[Rendered, mime.Body]] = {}
+    def _compile(self) -> None:
+        campaign = self.campaign
         self._reply_to = str(parse_address(campaign.reply_to)) if campaign.reply_to else None
         if campaign.template is None:
             self._subject = self._typed(_SUBJECT, campaign.subject or "")
@@ -158,7 +177,7 @@ class CampaignMails(CampaignDoor):
     def message(self, receiver: Receiver, fields: Mapping[str, Any], now: datetime, mark: str = "") -> NewMessage:
         """Make somebody's mail."""
         reader = self._reader(receiver, fields)
-        rendered, body = self._shared.get(reader.group) or self._made(reader)
+        rendered, body = self._text(reader)
         address = receiver.address
         named = Address(address.destination, reader.recipient["name"])
         subject = f"{mark}{rendered.subject}"
@@ -193,14 +212,11 @@ class CampaignMails(CampaignDoor):
             attachments=self.files.stored,
         )
 
-    def _made(self, reader: _Reader) -> tuple[Rendered, mime.Body]:
+    def _make(self, reader: _Reader) -> tuple[tuple[Rendered, mime.Body], frozenset[str]]:
         rendered, asked = self._rendered(reader)
         if CONTROL.search(rendered.subject):
             raise TemplateError("subject: a field puts a control character into it.")
-        made = rendered, mime.compose_body(rendered.text, rendered.html)
-        if not reader.is_asked_for(asked):
-            self._shared[reader.group] = made
-        return made
+        return (rendered, mime.compose_body(rendered.text, rendered.html)), asked
 
     def _rendered(self, reader: _Reader) -> tuple[Rendered, frozenset[str]]:
         data, asked = self._data(reader), frozenset[str]()
@@ -227,27 +243,18 @@ class CampaignMails(CampaignDoor):
         return rendered, asked or rendered.asked
 
 
-class CampaignSms(CampaignDoor):
+class CampaignSms(CampaignDoor[tuple[sms.Content, str | None]]):
     """Makes the SMS of a campaign."""
 
-    def __init__(
-        self,
-        campaign: Campaign | CampaignDraft,
-        settings: HandOverSettings,
-        sender: str,
-        files: Files = _NO_FILES,
-        campaign_id: int | None = None,
-    ) -> None:
-        super().__init__(campaign, settings, sender, files, campaign_id)
-        self._shared: dict[tuple[object, ...], tuple[sms.Content, str | None]] = {}
-        if campaign.template is None:
-            self._message = self._typed(_TEXT, campaign.message or "")
+    def _compile(self) -> None:
+        if self.campaign.template is None:
+            self._message = self._typed(_TEXT, self.campaign.message or "")
 
     def message(self, receiver: Receiver, fields: Mapping[str, Any], now: datetime, mark: str = "") -> NewMessage:
         """Make somebody's SMS."""
         del mark  # an SMS has no subject
         reader = self._reader(receiver, fields)
-        content, language = self._shared.get(reader.group) or self._made(reader)
+        content, language = self._text(reader)
         body = content.text.encode()
         return NewMessage(
             message_id=mime.new_message_id(self.domain),
@@ -268,12 +275,9 @@ class CampaignSms(CampaignDoor):
             campaign_id=self.campaign_id,
         )
 
-    def _made(self, reader: _Reader) -> tuple[sms.Content, str | None]:
+    def _make(self, reader: _Reader) -> tuple[tuple[sms.Content, str | None], frozenset[str]]:
         text, language, asked = self._rendered(reader)
-        made = sms.parse_text(text, transliterated=self.campaign.transliterate), language
-        if not reader.is_asked_for(asked):
-            self._shared[reader.group] = made
-        return made
+        return (sms.parse_text(text, transliterated=self.campaign.transliterate), language), asked
 
     def _rendered(self, reader: _Reader) -> tuple[str, str | None, frozenset[str]]:
         data = self._data(reader)
@@ -300,7 +304,7 @@ def _recipient(receiver: Receiver, name: str) -> NewRecipient:
     return NewRecipient(RecipientRole.TO, receiver.address.destination, name, login)
 
 
-_DOORS: Mapping[ChannelName, type[CampaignDoor]] = {
+_DOORS: Mapping[ChannelName, type[CampaignDoor[Any]]] = {
     ChannelName.EMAIL: CampaignMails,
     ChannelName.SMS: CampaignSms,
 }
@@ -314,7 +318,7 @@ def door_of(
     size: int = 0,
     *,
     campaign_id: int | None = None,
-) -> CampaignDoor:
+) -> CampaignDoor[Any]:
     """Where the messages of a campaign are made.
 
     :param files: that they carry
