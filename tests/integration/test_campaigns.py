@@ -146,7 +146,7 @@ def test_a_held_one_stays_held(mailing: Mailing) -> None:
     number = mailing.write(csv=csv_of(2))
     mailing.generate(number)
     [[first], [second]] = mailing.rows("select id from notify.messages order by id")
-    with mailing.engine.begin() as connection, pytest.raises(TransitionError, match="held by its campaign"):
+    with mailing.engine.begin() as connection, pytest.raises(TransitionError, match="belongs to a campaign"):
         outbox.release(connection, first)
     mailing.tell("send", number)
     with mailing.engine.begin() as connection:
@@ -154,6 +154,26 @@ def test_a_held_one_stays_held(mailing: Mailing) -> None:
     mailing.tell("pause", number)
     mailing.tell("resume", number)
     assert mailing.rows("select id, status from notify.messages order by id") == [(first, "queued"), (second, "held")]
+
+
+def test_one_that_was_cancelled_waits_too(mailing: Mailing) -> None:
+    """A single message that a person took back is not sent again before its campaign; after that it is."""
+    number = mailing.write(csv=csv_of(2))
+    mailing.generate(number)
+    [[first], [second]] = mailing.rows("select id from notify.messages order by id")
+    with mailing.engine.begin() as connection:
+        outbox.cancel(connection, first)
+        told = outbox.obstacle(connection, outbox.Action.RESEND, first)
+    assert told is not None
+    assert f"campaigns show {number}" in told
+    mailing.tell("send", number)
+    with mailing.engine.begin() as connection:
+        outbox.resend(connection, first)
+    mailing.drain(channel := MemoryChannel())
+    assert sorted(mail.to[0] for mail in channel.outbox) == ["r1@example.com", "r2@example.com"]
+    assert mailing.rows("select distinct status from notify.messages where id in (:a, :b)", a=first, b=second) == [
+        ("sent",)
+    ]
 
 
 def test_suppressed_between(mailing: Mailing) -> None:

@@ -72,7 +72,8 @@ class CampaignAction(StrEnum):
     DELETE = "delete"  #: forget it; possible only while nothing was sent
 
 
-_NOT_SENT = frozenset({CampaignStatus.DRAFT, CampaignStatus.GENERATING, CampaignStatus.GENERATED})
+#: Nothing of it has left.
+NOT_SENT = frozenset({CampaignStatus.DRAFT, CampaignStatus.GENERATING, CampaignStatus.GENERATED})
 _UNDER_WAY = frozenset({CampaignStatus.SENDING, CampaignStatus.PAUSED})
 
 #: In which states each can be done.
@@ -82,9 +83,9 @@ STARTS: Mapping[CampaignAction, frozenset[CampaignStatus]] = {
     CampaignAction.SEND: frozenset({CampaignStatus.GENERATED}),
     CampaignAction.PAUSE: frozenset({CampaignStatus.SENDING}),
     CampaignAction.RESUME: frozenset({CampaignStatus.PAUSED}),
-    CampaignAction.CANCEL: _NOT_SENT | _UNDER_WAY,
+    CampaignAction.CANCEL: NOT_SENT | _UNDER_WAY,
     CampaignAction.REFRESH: _UNDER_WAY | {CampaignStatus.DRAFT, CampaignStatus.GENERATED},
-    CampaignAction.DELETE: _NOT_SENT - {CampaignStatus.GENERATING} | {CampaignStatus.CANCELLED},
+    CampaignAction.DELETE: NOT_SENT - {CampaignStatus.GENERATING} | {CampaignStatus.CANCELLED},
 }
 
 #: What a person wanted something else for can do instead.

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
+from notify.domain.campaign import NOT_SENT
 from notify.domain.channel import ChannelName
 from notify.domain.message import Guarantee, Priority, RecipientRole
 from notify.domain.outcome import Verdict
@@ -19,7 +20,7 @@ from notify.domain.status import RESENDABLE, Status, may_become
 from notify.exceptions import NoSuchMessage, TransitionError
 from notify.storage import bulk, suppressions, unsubscriptions
 from notify.storage.attachments import StoredFile
-from notify.storage.models import contents, message_attachments, messages, recipients
+from notify.storage.models import campaigns, contents, message_attachments, messages, recipients
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,7 +462,7 @@ def _step(connection: Connection, action: Action, number: int, reason: str) -> N
 def _check(connection: Connection, action: Action, number: int) -> None:
     """What must be, beside the state."""
     if action in {Action.RESEND, Action.RELEASE}:
-        _require_unparked(connection, number)
+        _require_let_go(connection, number)
     if action is Action.RESEND:
         _require_body(connection, number)
         _require_wanted(connection, number, _whom_again(connection, number))
@@ -469,12 +470,17 @@ def _check(connection: Connection, action: Action, number: int) -> None:
         _require_wanted(connection, number, recipients.c.outcome.not_in(("accepted", "permanent")))
 
 
-def _require_unparked(connection: Connection, number: int) -> None:
-    query = sa.select(messages.c.campaign_id).where(messages.c.id == number, messages.c.parked)
+def _require_let_go(connection: Connection, number: int) -> None:
+    """A message of a campaign waits for it; one that was sent once is never unsent, so nothing has to be locked."""
+    query = (
+        sa.select(campaigns.c.id)
+        .join(messages, messages.c.campaign_id == campaigns.c.id)
+        .where(messages.c.id == number, messages.c.parked | campaigns.c.status.in_(NOT_SENT))
+    )
     campaign = connection.scalar(query)
     if campaign is not None:
         raise TransitionError(
-            f"Message {number} is held by its campaign, which is not sent yet, or is paused. Let the whole go: "
+            f"Message {number} belongs to a campaign, which is not sent yet, or is paused. Let the whole go first: "
             f"python -m notify campaigns show {campaign} tells what can be done."
         )
 
