@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests import tmpfs
+
+# Before anything asks for a temporary folder: each test makes a database of its own, and waits for the disk otherwise.
+tmpfs.use()
+
 # Before anything imports Airflow: it reads these once, and its own home is none of our business.
 _home = tempfile.TemporaryDirectory(prefix="notify-tests-")
 for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
@@ -67,7 +72,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="notify-postgres-") as folder:
         # Processes are killed here, machines are not: what the system has is safe. Most of the time of a session would
         # go into waiting for the disk, at each test's database.
-        server = Postgres(Path(folder) / "data", settings="fsync = off")
+        server = Postgres(Path(folder) / "data", settings="fsync = off\nmax_wal_size = 256MB")
         server.start()
         yield server
         server.stop()

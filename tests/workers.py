@@ -6,10 +6,13 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 #: Folders in the order in which they are begun: what takes longest first, or the others would wait for it at the end.
-ORDER = ("tests/acceptance", "tests/chaos", "tests/integration", "tests/fuzz")
+ORDER = ("tests/acceptance", "tests/chaos", "tests/integration", "tests/acceptance/test_stack.py", "tests/fuzz")
 
 #: Of these, one worker takes all: there is one Airflow, and scenarios that are played at the same time already.
 WHOLE = ("tests/acceptance", "tests/chaos")
+
+#: What needs nothing of what its folder shares.
+APART = ("tests/acceptance/test_stack.py",)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -17,12 +20,17 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         folder = folder_of(nodeid)
-        return folder if folder in WHOLE else nodeid.split("::", maxsplit=1)[0]
+        return folder if folder in WHOLE else _file_of(nodeid)
 
 
 def folder_of(nodeid: str) -> str:
-    """The folder that a test belongs to, e.g. ``tests/unit``."""
-    return "/".join(nodeid.split("/")[:2])
+    """The folder that a test belongs to, e.g. ``tests/unit``; or the file, if it is one apart."""
+    file = _file_of(nodeid)
+    return file if file in APART else "/".join(nodeid.split("/")[:2])
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.split("::", maxsplit=1)[0]
 
 
 def begin_with_the_longest(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.workers import ORDER, WHOLE, Scheduling, begin_with_the_longest
+from tests.workers import APART, ORDER, WHOLE, Scheduling, begin_with_the_longest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -28,12 +28,19 @@ def test_a_folder_stays_whole() -> None:
     assert scope("tests/acceptance/test_x.py::test_one") != scope("tests/chaos/test_x.py::test_one")
 
 
+def test_a_file_apart_does_not_wait_for_its_folder() -> None:
+    """What needs nothing of what its folder shares goes to any worker."""
+    [file] = APART
+    assert scope(f"{file}::test_one[a]") == scope(f"{file}::test_two") == file
+    assert scope(f"{file}::test_one") != scope("tests/acceptance/test_x.py::test_one")
+
+
 def test_the_longest_are_begun_first() -> None:
-    """Folders are begun in the order that is set, and tests of one folder stay in theirs; all these folders exist."""
+    """Folders are begun in the order that is set, and tests of one folder stay in theirs; all these exist."""
     names = ["unit/a", "integration/b", "integration/a", "chaos/a", "acceptance/b", "acceptance/a"]
     items = [SimpleNamespace(nodeid=f"tests/{name}.py::test") for name in names]
     begin_with_the_longest(items)
     assert [item.nodeid.removeprefix("tests/").removesuffix(".py::test") for item in items] == [
         "acceptance/b", "acceptance/a", "chaos/a", "integration/b", "integration/a", "unit/a",
     ]  # fmt: skip
-    assert all((CHECKOUT / folder).is_dir() for folder in {*ORDER, *WHOLE})
+    assert all((CHECKOUT / path).exists() for path in {*ORDER, *WHOLE, *APART})
