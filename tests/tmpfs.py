@@ -10,7 +10,7 @@ from pathlib import Path
 SHARED = Path("/dev/shm")
 
 #: What all workers together never need; in bytes.
-ENOUGH = 8 * 1024**3
+ENOUGH = 4 * 1024**3
 
 
 def use(shared: Path = SHARED) -> None:
