@@ -16,20 +16,30 @@ from pydantic import BaseModel, ConfigDict, Field
 _FIELD = re.compile(r":param (\w+): (.+?)(?=\n\s*(?:\n|:\w)|\Z)", re.DOTALL)
 
 
+def _text_of(told: type | Callable[..., Any]) -> str:
+    return (inspect.getdoc(told) or "").replace("``", "`")
+
+
 def describe(schema: dict[str, Any], told: type | Callable[..., Any]) -> None:
     """Write into a JSON Schema what a docstring tells of the whole and of its fields.
 
     :param told: whose docstring it is
     """
-    text = (inspect.getdoc(told) or "").replace("``", "`")
-    schema["description"] = " ".join(text.split("\n\n", maxsplit=1)[0].split())
-    for name, words in _FIELD.findall(text):
+    schema["description"] = " ".join(_text_of(told).split("\n\n", maxsplit=1)[0].split())
+    describe_fields(schema, told)
+
+
+def describe_fields(schema: dict[str, Any], told: type | Callable[..., Any]) -> None:
+    """Write into a JSON Schema what a docstring tells of those fields that are not told of yet."""
+    for name, words in _FIELD.findall(_text_of(told)):
         if name in schema.get("properties", {}):
             schema["properties"][name].setdefault("description", " ".join(words.split()))
 
 
 def _describe_answer(schema: dict[str, Any], model: type[Answer]) -> None:
     describe(schema, model)
+    for base in model.__mro__[1 : model.__mro__.index(Answer)]:
+        describe_fields(schema, base)
     if model.EXAMPLE:
         schema["examples"] = [model.EXAMPLE]
 

@@ -14,6 +14,7 @@ from notify.domain.campaign import CampaignDraft
 from notify.table import MEDIA_TYPES, Format
 from notify.web import campaign_exchange
 from notify.web.api.answer import Answer, shown
+from notify.web.api.campaigns import WRITTEN, CampaignProgress, ListedCampaign
 from notify.web.api.description import OF_BODY, problems, routes, takes
 from notify.web.api.request import DOOR, Change, changes, reads
 from notify.web.campaign_exchange import Chosen
@@ -29,6 +30,9 @@ OTHERS = (Format.JSONL, Format.CSV)
 #: What a body may say that it is.
 _MEDIA = {MEDIA_TYPES[one].partition(";")[0]: one for one in OTHERS}
 
+#: How far it is, in an export.
+_COUNTS = ("created", "sent", "waiting", "left_out", "states", "last_sent_at")
+
 
 class WrongFile(WrongMedia):
     """The body must say what it is: Content-Type application/json, application/x-ndjson (JSON Lines) or text/csv."""
@@ -38,40 +42,12 @@ class WrongFile(WrongMedia):
 
 
 @shown(
-    id=7,
-    status="sending",
-    created=1000,
-    sent=748,
-    waiting=250,
-    left_out={"suppressed": 3, "doubled": 1},
-    states={"sent": 748, "queued": 250, "failed": 2},
-    last_sent_at="2026-11-30T09:12:00Z",
-    send_after=None,
-    created_at="2026-11-30T08:00:00Z",
-    created_by="anna (API)",
-    generated_at="2026-11-30T08:03:00Z",
-    started_at="2026-11-30T08:05:00Z",
-    ended_at=None,
-    fault=None,
-    description="Spring sale",
-    channel="email",
-    subject="{{ first_name }}, our spring sale begins",
-    message="Dear {{ first_name }}, come and see.",
-    html=False,
-    template=None,
-    data={},
-    add_template=True,
-    language=None,
-    transliterate=False,
+    **{name: value for name, value in ListedCampaign.EXAMPLE.items() if name != "changed_at"},
+    **WRITTEN,
+    **{name: CampaignProgress.EXAMPLE[name] for name in _COUNTS},
     guarantee=None,
-    sender=None,
-    site=None,
-    reply_to=None,
     groups=[],
-    query_connection=None,
-    query=None,
-    note=None,
-    classification="marketing",
+    fault=None,
     rows=[{"recipient": "anna@example.com", "fields": {"first_name": "Anna"}}],
     attachments=[],
 )

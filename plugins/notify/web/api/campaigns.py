@@ -47,6 +47,23 @@ _Number = Annotated[int, Path(description="The campaign's number", ge=1, le=2**6
 _Steering = Annotated[Change, changes(Right.HAND_OVER)]
 
 
+#: What its author wrote, as it may look.
+WRITTEN = {
+    "subject": "{{ first_name }}, our spring sale begins",
+    "message": "Dear {{ first_name }}, come and see.",
+    "html": False,
+    "template": None,
+    "data": {},
+    "add_template": True,
+    "language": None,
+    "transliterate": False,
+    "reply_to": None,
+    "query_connection": None,
+    "query": None,
+    "note": None,
+}
+
+
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,24 +186,13 @@ class CarriedFile(Answer):
 
 @shown(
     **ListedCampaign.EXAMPLE,
+    **WRITTEN,
     leaves_through="smtp_default",
-    subject="{{ first_name }}, our spring sale begins",
-    message="Dear {{ first_name }}, come and see.",
-    html=False,
-    template=None,
-    data={},
-    add_template=True,
-    language=None,
-    transliterate=False,
     guarantee="at_least_once",
-    reply_to=None,
     attachments=[CarriedFile],
     groups=["customers"],
     typed=0,
     rows=1000,
-    query_connection=None,
-    query=None,
-    note=None,
     rows_read=1000,
     send_when_generated=False,
     fault=None,

@@ -49,16 +49,12 @@ OTHERS = (Format.JSONL, Format.CSV)
     priority="normal",
     subject="[INV-2041] The load has finished",
     case_id="INV-2041",
-    campaign_id=None,
     created_at="2026-11-30T08:00:00Z",
     not_before="2026-11-30T08:00:00Z",
     sent_at="2026-11-30T08:03:02Z",
-    delivered_at=None,
-    address="anna@example.com",
-    recipients=1,
 )
-class Found(Answer):
-    """A message in a page.
+class Registered(Answer):
+    """A message in the register.
 
     :param id: its number in the register
     :param status: its state
@@ -67,12 +63,8 @@ class Found(Answer):
     :param parts: of an SMS; of a mail 1
     :param site: the branch that it was handed over for
     :param kind: `send_message`, `digest`, or that of an event
-    :param campaign_id: the campaign that it was made for
     :param created_at: when it was handed over
     :param not_before: when it may leave
-    :param delivered_at: when it had arrived, where that is known
-    :param address: of the first recipient
-    :param recipients: how many there are
     """
 
     id: int
@@ -86,10 +78,22 @@ class Found(Answer):
     priority: str
     subject: str
     case_id: str | None
-    campaign_id: int | None
     created_at: datetime
     not_before: datetime
     sent_at: datetime | None
+
+
+@shown(**Registered.EXAMPLE, campaign_id=None, delivered_at=None, address="anna@example.com", recipients=1)
+class Found(Registered):
+    """A message in a page.
+
+    :param campaign_id: the campaign that it was made for
+    :param delivered_at: when it had arrived, where that is known
+    :param address: of the first recipient
+    :param recipients: how many there are
+    """
+
+    campaign_id: int | None
     delivered_at: datetime | None
     address: str | None
     recipients: int
@@ -232,53 +236,49 @@ class Arrival(Answer):
 
 
 @shown(
-    id=4711,
+    **Registered.EXAMPLE,
     message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
-    status="sent",
-    status_reason=None,
-    channel="email",
-    parts=1,
-    sender="smtp_default",
-    site=None,
-    kind="send_message",
-    priority="normal",
     guarantee="at_least_once",
-    subject="[INV-2041] The load has finished",
-    case_id="INV-2041",
-    campaign_id=None,
     origin_dag_id=None,
     origin_run_id=None,
     created_by="loader (API)",
-    created_at="2026-11-30T08:00:00Z",
-    not_before="2026-11-30T08:00:00Z",
     expires_at=None,
-    sent_at="2026-11-30T08:03:02Z",
+    recipients=[Recipient],
+)
+class HandedOver(Registered):
+    """A message with those whom it is for, and where it came from.
+
+    :param message_id: its Message-ID
+    :param origin_dag_id: the DAG whose task handed it over, if one did
+    :param origin_run_id: the run of that
+    :param created_by: who else handed it over, and by what door
+    """
+
+    message_id: str
+    guarantee: str
+    origin_dag_id: str | None
+    origin_run_id: str | None
+    created_by: str | None
+    expires_at: datetime | None
+    recipients: list[Recipient]
+
+
+@shown(
+    **HandedOver.EXAMPLE,
+    campaign_id=None,
     delivered_at=None,
     leaves=None,
     leaves_reason=None,
     has_body=True,
-    recipients=[Recipient],
     attempts=[Attempt],
     history=[Moved],
     reports=[],
     arrivals=[],
 )
-class Message(Answer):
+class Message(HandedOver):
     """A message with all that is known of it, its text aside.
 
-    :param id: its number in the register
-    :param message_id: its Message-ID
-    :param status: its state
-    :param status_reason: why it is in it, where that is known
-    :param channel: `email` or `sms`
-    :param parts: of an SMS; of a mail 1
-    :param site: the branch that it was handed over for
     :param campaign_id: the campaign that it was made for
-    :param origin_dag_id: the DAG whose task handed it over, if one did
-    :param origin_run_id: the run of that
-    :param created_by: who else handed it over, and by what door
-    :param created_at: when
-    :param not_before: when it may leave
     :param delivered_at: when it had arrived, where that is known
     :param leaves: when it is expected to leave; null where it is not queued, or nobody can tell
     :param leaves_reason: why nobody can tell
@@ -289,111 +289,31 @@ class Message(Answer):
     :param arrivals: of the parts that an SMS gateway took, those of each attempt
     """
 
-    id: int
-    message_id: str
-    status: str
-    status_reason: str | None
-    channel: str
-    parts: int
-    sender: str
-    site: str | None
-    kind: str
-    priority: str
-    guarantee: str
-    subject: str
-    case_id: str | None
     campaign_id: int | None
-    origin_dag_id: str | None
-    origin_run_id: str | None
-    created_by: str | None
-    created_at: datetime
-    not_before: datetime
-    expires_at: datetime | None
-    sent_at: datetime | None
     delivered_at: datetime | None
     leaves: Forecast | None = None
     leaves_reason: str | None = None
     has_body: bool
-    recipients: list[Recipient]
     attempts: list[Attempt] = Field(validation_alias="tries")
     history: list[Moved] = Field(validation_alias="events")
     reports: list[Report] = Field(default_factory=list)
     arrivals: list[Arrival] = Field(default_factory=list)
 
 
-@shown(
-    id=4711,
-    message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
-    status="sent",
-    status_reason=None,
-    channel="email",
-    sender="smtp_default",
-    site=None,
-    kind="send_message",
-    priority="normal",
-    guarantee="at_least_once",
-    language="en",
-    subject="[INV-2041] The load has finished",
-    case_id="INV-2041",
-    origin_dag_id=None,
-    origin_run_id=None,
-    origin_task_id=None,
-    created_by="loader (API)",
-    created_at="2026-11-30T08:00:00Z",
-    not_before="2026-11-30T08:00:00Z",
-    expires_at=None,
-    sent_at="2026-11-30T08:03:02Z",
-    attempts=1,
-    parts=1,
-    size=4242,
-    recipients=[Recipient],
-    text=None,
-)
-class Entry(Answer):
+@shown(**HandedOver.EXAMPLE, language="en", origin_task_id=None, attempts=1, size=4242, text=None)
+class Entry(HandedOver):
     """A message as an export has it.
 
-    :param id: its number in the register
-    :param message_id: its Message-ID
-    :param status: its state
-    :param status_reason: why it is in it, where that is known
-    :param site: the branch that it was handed over for
-    :param origin_dag_id: the DAG whose task handed it over, if one did
-    :param origin_run_id: the run of that
-    :param origin_task_id: the task
-    :param created_by: who else handed it over, and by what door
-    :param created_at: when
-    :param not_before: when it may leave
+    :param origin_task_id: the task that handed it over
     :param attempts: how many there were to send it
-    :param parts: of an SMS; of a mail 1
     :param size: in bytes, attachments included
     :param text: what it says; there only with `bodies`
     """
 
-    id: int
-    message_id: str
-    status: str
-    status_reason: str | None
-    channel: str
-    sender: str
-    site: str | None
-    kind: str
-    priority: str
-    guarantee: str
     language: str | None
-    subject: str
-    case_id: str | None
-    origin_dag_id: str | None
-    origin_run_id: str | None
     origin_task_id: str | None
-    created_by: str | None
-    created_at: datetime
-    not_before: datetime
-    expires_at: datetime | None
-    sent_at: datetime | None
     attempts: int
-    parts: int
     size: int
-    recipients: list[Recipient]
     text: str | None = None
 
 
