@@ -19,7 +19,9 @@ from notify.handover import hand_over
 from notify.operators import NotificationsOperator
 from notify.settings import HandOverSettings
 from notify.storage import drains, senders
+from tests.campaign_worker import settings_of
 from tests.integration.test_plans import FILL, Plans
+from tests.mailing import Mailing, csv_of
 
 SENDER, OTHER = "smtp_default", "smtp_second"
 
@@ -246,6 +248,23 @@ def test_held(engine: Engine, notify: Told, queue: Queue, sender: str) -> None:
     told = notify()
     assert field(told, "Held", sender) == "2, by a person; see python -m notify messages list --status held"
     assert summary(told, sender) == ("only what a person holds" if sender == SENDER else "no run serves it")
+
+
+def test_parked(engine: Engine, notify: Told, queue: Queue) -> None:
+    """What waits for its campaign is not told as held by a person, and both are told where there are both."""
+    mailing = Mailing(engine, settings_of())
+    mailing.generate(mailing.write(csv=csv_of(3)))
+    told = notify()
+    assert field(told, "Parked") == "3, until their campaigns leave; see python -m notify campaigns list"
+    assert "  Held " not in told
+    assert summary(told) == "only what a campaign holds"
+    queue(2)
+    do(engine, "update notify.messages set status = 'held' where status = 'queued'")
+    told = notify()
+    assert field(told, "Held") == "2, by a person; see python -m notify messages list --status held"
+    assert summary(told) == "only what a person or a campaign holds"
+    [first, *_] = json.loads(notify("--json"))["senders"]
+    assert (first["held"], first["parked"]) == (2, 3)
 
 
 def test_copy(engine: Engine, notify: Told) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from notify.exceptions import NotifyError
+
+#: Loggers of Airflow 3.3.2 that take every Variable of less than five characters for a secret too short to be masked,
+#: and say so on stdout, before a command's answer (2026-11).
+_TOO_LOUD = ("airflow._shared.secrets_masker.secrets_masker", "airflow.sdk._shared.secrets_masker.secrets_masker")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,14 +55,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Outside a task, connections and Variables come from Airflow's own database, as they do for Airflow's command line.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command itself says what it did
+    _hush()
     options = parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
     except NotifyError as error:
         print(f"notify: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as head has. Python would flush once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("notify: interrupted; what was not committed has not happened", file=sys.stderr)
         return 130
     return 0
+
+
+def _hush() -> None:
+    """Have nothing said beside the answer that is not about the command."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command itself says what it did
+    for name in _TOO_LOUD:
+        logging.getLogger(name).addFilter(_is_error)  # levels are lost where Airflow configures its logging
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

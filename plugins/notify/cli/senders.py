@@ -100,6 +100,8 @@ def _lines(one: Standing, outlook: Outlook, served: Collection[str]) -> Iterator
     yield f"  Later       {one.queue.later:,}{_first(one.queue.next_at)}"
     if one.held:
         yield f"  Held        {one.held:,}, by a person; see python -m notify messages list --status held"
+    if one.parked:
+        yield f"  Parked      {one.parked:,}, until their campaigns leave; see python -m notify campaigns list"
     yield f"  Limit       {_limit(one, ' parts' if parts else '')}"
     yield f"  Last run    {_run(one.last_run, one.at) if one.last_run else 'none yet'}"
     if one.account:

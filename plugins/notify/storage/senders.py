@@ -23,7 +23,10 @@ _KNOWN = sa.text("""
     from (select) one left join notify.senders s on s.sender = :sender
 """)
 
-_HELD = sa.text("select count(*) from notify.messages where status = 'held' and sender = :sender")
+_HELD = sa.text("""
+    select count(*) filter (where not parked) as by_people, count(*) filter (where parked) as by_campaigns
+    from notify.messages where status = 'held' and sender = :sender
+""")
 
 # What the last run sent has ended since it began: nothing but that is looked at of the attempts.
 _LAST_RUN = sa.text("""
@@ -63,6 +66,7 @@ class Standing:
     :param at: the moment that all of it is of, by the database's clock
     :param oldest: the number of the message that has been due for longest
     :param held: messages that a person holds
+    :param parked: messages of campaigns that are not sent yet, or are paused
     :param limit: what its pool said last, or the default
     :param limit_seen_at: when a run found that in the pool; None if none did yet
     :param used: what counts against the limit now
@@ -77,6 +81,7 @@ class Standing:
     queue: Queue
     oldest: int | None
     held: int
+    parked: int
     limit: int
     limit_seen_at: datetime | None
     used: Usage
@@ -91,7 +96,7 @@ class Standing:
     @property
     def waits(self) -> bool:
         """Whether there is anything that it could send one day."""
-        return bool(self.queue.due or self.queue.later or self.held)
+        return bool(self.queue.due or self.queue.later or self.held or self.parked)
 
     def answer(self, served: Collection[str]) -> tuple[str, datetime | None]:
         """In a few words, what stands between its messages and their readers; and the moment that these end in.
@@ -115,7 +120,8 @@ class Standing:
             return "the next run sends" if self.last_run else "no run of Notifications has begun yet", None
         if self.queue.next_at:
             return "nothing is due before", self.queue.next_at
-        return "only what a person holds" if self.held else "nothing waits", None
+        holders = [who for who, size in (("a person", self.held), ("a campaign", self.parked)) if size]
+        return f"only what {' or '.join(holders)} holds" if holders else "nothing waits", None
 
 
 def names(connection: Connection) -> frozenset[str]:
@@ -140,13 +146,15 @@ def standing(connection: Connection, sender: str) -> Standing:
     limit = DEFAULT_LIMIT if known.hourly_limit is None else known.hourly_limit
     drain = Drain(UUID(int=0), sender, max(limit, UNLIMITED))  # the one that would begin now
     held_back = queue.due if queue.due and not waiting.ready(connection, drain) else 0
+    held = connection.execute(_HELD, {"sender": sender}).one()
     last_run = connection.execute(_LAST_RUN, {"sender": sender}).one_or_none()
     return Standing(
         sender,
         known.at,
         queue,
         oldest=waiting.oldest(connection, sender) if queue.due else None,
-        held=connection.scalar(_HELD, {"sender": sender}) or 0,
+        held=held.by_people,
+        parked=held.by_campaigns,
         limit=drain.limit,
         limit_seen_at=known.limit_seen_at,
         used=limits.usage(connection, sender),

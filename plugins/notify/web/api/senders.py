@@ -125,6 +125,7 @@ class Account(Answer):
     at="2026-11-30T08:20:00Z",
     queue=Queue,
     held=0,
+    parked=0,
     limit=100,
     limit_seen_at="2026-11-30T08:03:00Z",
     used=Usage,
@@ -147,6 +148,7 @@ class Sender(Answer):
     :param until: the moment that these words end in, if they do
     :param at: the moment that all of it is of
     :param held: messages that a person holds
+    :param parked: messages of campaigns that are not sent yet, or are paused
     :param limit: messages in any 60 minutes, or parts where it is a sender of SMS; -1: none, 0: it holds everything
     :param limit_seen_at: when a run found that in the pool; null if none did yet
     :param held_back: due, and held back by the limit
@@ -167,6 +169,7 @@ class Sender(Answer):
     at: datetime
     queue: Queue
     held: int
+    parked: int
     limit: int
     limit_seen_at: datetime | None
     used: Usage
