@@ -59,7 +59,10 @@ def _tried(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         sent = send_all(where, {name: tally.kept for name, tally in tallies.items()})
     print(file=sys.stderr)
     print("\n".join(_table(tallies)))
-    print(f"\nOf what was stored, {sent.messages:,} messages were sent.", end=" ")
+    print(
+        f"\nOf what was stored, {sent.messages:,} messages were sent, those of {sent.campaigns:,} campaigns too.",
+        end=" ",
+    )
     print(f"{sent.arrived:,} mails for {sent.recipients:,} recipients arrived.")
     for fault in sent.faults:
         print(f"  * {fault}")

@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-import copy
 import csv
-import importlib.util
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from email import message_from_string, policy
-from email.message import EmailMessage
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import strategies as st
 
 import notify
@@ -40,8 +32,10 @@ from notify.rendering.library import TemplateLibrary
 from notify.storage import people, preferences
 from notify.storage.engine import normal_url
 from tests import dsn_fuzzer
-from tests.fuzz import templates
+from tests.fuzz import campaigns, task, templates
+from tests.fuzz.given import FILES, Given, damaged, of_json, plain, secret, spoiled
 from tests.fuzz.judge import Door
+from tests.fuzz.mails import REACHED, STORED, bodies, mails_whole
 from tests.fuzz.stage import Stage, replaced, variable_of
 from tests.fuzz.values import (
     ANY,
@@ -60,41 +54,6 @@ from tests.fuzz.values import (
     ZONES,
     Names,
 )
-
-DAGS = Path(__file__).resolve().parents[2] / "dags"
-
-#: The headers that a stored message has: no other can be brought in.
-HEADERS = frozenset(
-    {"to", "cc", "subject", "message-id", "mime-version", "auto-submitted", "content-type", "content-transfer-encoding"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What is handed over.
-
-    :param fields: by name
-    :param meant: whom it is for; None: it must be refused; empty: nobody knows
-    :param spoiled: the names of fields that hold anything at all
-    """
-
-    fields: Mapping[Any, Any]
-    meant: frozenset[str] | None
-    spoiled: frozenset[Any]
-
-
-def secret(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """The same texts, each with something in it that no log may hold."""
-    return values.map(lambda text: f"{SECRET} {text}")
-
-
-def spoiled(draw: st.DrawFn, names: Iterable[str], values: st.SearchStrategy[Any]) -> dict[Any, Any]:
-    """Some fields with anything at all in them; in one of twenty hand-overs, one of a name that nobody knows."""
-    known = sorted(names)
-    wrong = draw(st.dictionaries(st.sampled_from(known), values, max_size=2)) if draw(st.booleans()) else {}
-    if draw(st.integers(0, 19)) == 19:
-        wrong[draw(TEXT | (st.integers() | st.none() if values is ANY else TEXT))] = draw(values)
-    return wrong
 
 
 def _case_fields(draw: st.DrawFn) -> Any:
@@ -133,14 +92,6 @@ _DATA_OF_JSON = st.dictionaries(st.sampled_from(("word", "things", "count", "dee
 _DATA_OF_PYTHON = st.fixed_dictionaries(
     {"word": secret(WORDS) | ANY}, optional={"things": ANY, "when": ANY, "count": ANY, "link": ANY, "deep": ANY}
 ) | st.dictionaries(TEXT, ANY, max_size=3)
-_FILES = st.lists(
-    st.fixed_dictionaries(
-        {"filename": WORDS | TEXT, "content_base64": st.sampled_from(("", "aGk=", "aGk", "????", "a\nGk=", "ž"))},
-        optional={"content_type": st.sampled_from(("text/plain", "x", "text/plain\r\nX: y", "a/b; c=d", ""))},
-    )
-    | st.sampled_from(("file:///etc/passwd", "s3://x/y", "http://x/", "../x", "", "file://", "x:y", "//")),
-    max_size=2,
-)
 
 
 def _message(draw: st.DrawFn, values: st.SearchStrategy[Any], data: st.SearchStrategy[Any]) -> Given:
@@ -166,13 +117,13 @@ def _message(draw: st.DrawFn, values: st.SearchStrategy[Any], data: st.SearchStr
         "reply_to": st.sampled_from(
             ("anna@example.com", "Jürgen <j@example.com>", "x", "anna@example.com\r\nX: 1", "team")
         ),
-        "attachments": _FILES,
+        "attachments": FILES,
         "case_id": WORDS | TEXT,
         "case_url": st.sampled_from(LINKS),
         "priority": st.sampled_from(("urgent", "bulk", "Urgent", "")),
         "guarantee": st.sampled_from(("at_most_once", "never")),
-        "send_after": st.sampled_from((*DURATIONS, *MOMENTS) if values is ANY else _of_json((*DURATIONS, *MOMENTS))),
-        "expires_after": st.sampled_from((*DURATIONS, *MOMENTS) if values is ANY else _of_json((*DURATIONS, *MOMENTS))),
+        "send_after": st.sampled_from((*DURATIONS, *MOMENTS) if values is ANY else of_json((*DURATIONS, *MOMENTS))),
+        "expires_after": st.sampled_from((*DURATIONS, *MOMENTS) if values is ANY else of_json((*DURATIONS, *MOMENTS))),
         "idempotency_key": WORDS | TEXT,
         "add_url": st.booleans(),
         "add_case_id_to_subject": st.booleans(),
@@ -192,10 +143,6 @@ def _message(draw: st.DrawFn, values: st.SearchStrategy[Any], data: st.SearchStr
     return Given(fields, meant, frozenset(wrong))
 
 
-def _of_json(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(value for value in values if isinstance(value, str | int | float))
-
-
 _messages = st.composite(_message)
 MESSAGES = _messages(values=ANY, data=_DATA | _DATA_OF_PYTHON)
 CONFS = _messages(values=JSON, data=_DATA_OF_JSON)
@@ -205,111 +152,29 @@ def _enqueue(stage: Stage, example: Given) -> Any:
     return enqueuing.enqueue_fields(example.fields, connection=stage.connection, settings=stage.settings)
 
 
-def _context(params: Mapping[str, Any] | None = None) -> Any:
-    ti = SimpleNamespace(dag_id="fuzz", run_id="manual__1", task_id="tell", map_index=-1)
-    return {"ti": ti, "params": params or {}}
-
-
 def _send_message(stage: Stage, example: Given) -> Any:
-    return _executed(stage, _filled(SendMessageOperator(task_id="tell"), FIELDS, example), _context())
+    return _executed(stage, task.filled(SendMessageOperator(task_id="tell"), FIELDS, example.fields), task.context())
 
 
-def _filled(operator: Any, names: Iterable[str], example: Given) -> Any:
-    """As Airflow leaves it when it has rendered the fields."""
-    for name in names:
-        if name in example.fields:
-            operator.__dict__[name] = example.fields[name]  # Airflow searches what is set for other tasks' results
-    return operator
-
-
-def _executed(stage: Stage, operator: Any, context: Any) -> Any:
+def _executed(stage: Stage, operator: Any, about: Any) -> Any:
     given = {"connection": stage.connection, "settings": stage.settings}
     with (
-        replaced(ExecutorSafeguard, test_mode=True),  # it warns, for Airflow's own runner is not here
         replaced(enqueuing, enqueue_fields=partial(enqueuing.enqueue_fields, **given)),
         replaced(publishing, publish_fields=partial(publishing.publish_fields, **given)),
     ):
-        return operator.execute(context)
-
-
-@cache
-def _params() -> dict[str, Any]:
-    found = importlib.util.spec_from_file_location("fuzzed_send_message", DAGS / "SendMessage.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    params: dict[str, Any] = module.PARAMS
-    return params
+        return task.execute(operator, about)
 
 
 def _trigger(stage: Stage, example: Given) -> Any:
     """As Airflow does it: the conf, as JSON, over the defaults; the schemas; then the task."""
-    params = ParamsDict(copy.deepcopy(_params()))
-    try:
-        params.update(json.loads(json.dumps(dict(example.fields))))
-        params.validate()
-    except RecursionError as error:  # of Airflow and jsonschema, when they say what is wrong
-        raise ParamValidationError("nested too deeply") from error
     operator = SendMessageOperator(task_id="SendMessage", from_params=True)
-    return _executed(stage, operator, _context(params.dump()))
+    return _executed(stage, operator, task.triggered("SendMessage", example.fields))
 
 
-_STORED = """
-    select m.id, m.kind, m.subject, m.case_id, m.headers, m.boundary, m.size, c.body, m.status
-    from notify.messages m join notify.contents c on c.id = m.content_id where m.id = any(:ids) order by m.id
-"""
-_REACHED = (
-    "select message_id, role, address from notify.recipients where message_id = any(:ids) order by message_id, position"
-)
 _FILES_OF = """
     select f.message_id, f.filename, a.sha256, a.content from notify.message_attachments f
     join notify.attachments a on a.sha256 = f.sha256 where f.message_id = any(:ids) order by f.message_id, f.position
 """
-
-
-def parsed(headers: bytes, body: bytes) -> EmailMessage:
-    """As a mail program that knows SMTPUTF8 reads it."""
-    found = message_from_string((headers + b"\r\n" + body).decode("utf-8"), policy=policy.default)
-    assert isinstance(found, EmailMessage)
-    return found
-
-
-def _closed(part: bytes, boundary: bytes) -> bytes:
-    """The first part of a multipart as it travels when nothing is attached to it."""
-    return b"--" + boundary + b"\r\n" + part + b"\r\n--" + boundary + b"--\r\n"
-
-
-def mails_whole(stage: Stage, ids: Iterable[int]) -> Iterator[str]:
-    """What is wrong with stored messages, whoever stored them."""
-    numbers = list(ids)
-    reached: dict[int, list[Any]] = {number: [] for number in numbers}
-    for row in stage.rows(_REACHED, ids=numbers):
-        reached[row.message_id].append(row)
-    found = stage.rows(_STORED, ids=numbers)
-    if len(found) != len(set(numbers)):
-        yield "not every message is there"
-    for row in found:
-        mail = parsed(row.headers, row.body if row.boundary is None else _closed(row.body, row.boundary.encode()))
-        names = [name.lower() for name in mail.keys()]  # noqa: SIM118 - a name may stand there twice
-        if len(names) != len(set(names)) or not set(names) <= HEADERS:
-            yield "it has a header of its own"
-        lines = row.headers.split(b"\r\n")
-        if not all(len(line) <= 998 and (line.isascii() or b"@" in line) for line in lines):
-            yield "its headers have a line that no server has to take"
-        if mail.defects or any(part.defects for part in mail.walk() if row.boundary is None):
-            yield f"its MIME has defects: {mail.defects!r:.80}"
-        if str(mail["Subject"]) != row.subject:
-            yield "its subject reads differently"
-        yield from _addressed(mail, reached[row.id])
-
-
-def _addressed(mail: EmailMessage, rows: Iterable[Any]) -> Iterator[str]:
-    for role in ("to", "cc"):
-        header = mail[role]
-        written = {str(one.addr_spec) for one in header.addresses} if header is not None else set()
-        if written != {row.address for row in rows if row.role == role}:
-            yield f"its {role} names others than it is for"
 
 
 def _messages_whole(stage: Stage, example: Given, answer: Any) -> Iterator[str]:
@@ -317,7 +182,7 @@ def _messages_whole(stage: Stage, example: Given, answer: Any) -> Iterator[str]:
     if not ids:
         yield "there is no message"
     yield from mails_whole(stage, ids)
-    reached = {row.address.lower() for row in stage.rows(_REACHED, ids=ids)}
+    reached = {row.address.lower() for row in stage.rows(REACHED, ids=ids)}
     if example.meant is None:
         yield "whom it is for is no recipient"
     elif example.meant and reached != example.meant:
@@ -338,31 +203,19 @@ def _messages_whole(stage: Stage, example: Given, answer: Any) -> Iterator[str]:
 
 
 def _says(stage: Stage, fields: Mapping[Any, Any], ids: list[int]) -> Iterator[str]:
-    for row in stage.rows(_STORED, ids=ids):
+    for row in stage.rows(STORED, ids=ids):
         subject = str(fields.get("subject") or "").strip()
         case = str(fields.get("case_id") or "").strip() if fields.get("add_case_id_to_subject", True) else ""
         wanted = f"[{case}] {subject}" if case else subject
         if "template" not in fields and row.subject != wanted:
             yield "its subject is not the one given"
-        text, page = _bodies(row)
+        text, page = bodies(row)
         told = str(fields["message"] if "template" not in fields else fields["data"].get("word"))
         for part in filter(None, (text, page)):
             if SECRET in told and SECRET not in part:
                 yield "its text is not the one given"
         if "template" not in fields and not fields.get("html") and _flat(fields["message"]) not in _flat(text):
             yield "its plain text is not the one given"
-
-
-def _bodies(row: Any) -> tuple[str, str]:
-    """Plain text and HTML of a stored message."""
-    if row.boundary is None:
-        mail = parsed(row.headers, row.body)
-    else:
-        mark = f"--{row.boundary}".encode()
-        mail = parsed(row.headers, mark + b"\r\n" + row.body + b"\r\n" + mark + b"--\r\n")
-    found = [mail.get_body((kind,)) for kind in ("plain", "html")]
-    plain, page = (str(part.get_content()) if part is not None else "" for part in found)
-    return plain, page
 
 
 def _flat(text: str) -> str:
@@ -427,7 +280,7 @@ def _publish(stage: Stage, example: Given) -> Any:
 
 def _notify(stage: Stage, example: Given) -> Any:
     operator = NotifyOperator(task_id="tell", kind=None, recipients=None)
-    return _executed(stage, _filled(operator, EVENT_FIELDS, example), _context())
+    return _executed(stage, task.filled(operator, EVENT_FIELDS, example.fields), task.context())
 
 
 _EVENT = "select kind, recipients, data, case_id from notify.events where id = :id"
@@ -448,22 +301,13 @@ def _event_whole(stage: Stage, example: Given, answer: Any) -> Iterator[str]:
         yield "whom it concerns is no recipient"
     elif example.meant and {(row.address or "").lower() for row in homes} != example.meant:
         yield "it is not for those whom it concerns"
-    if "data" not in example.spoiled and _plain(example.fields["data"]) and rows[0].data != example.fields["data"]:
+    if "data" not in example.spoiled and plain(example.fields["data"]) and rows[0].data != example.fields["data"]:
         yield "its data reads differently"
     yield from mails_whole(stage, [row.message_id for row in homes if row.message_id])
     waiting = stage.rows("select count(*) as n from notify.deferred d join notify.notifications n on n.id = d.notification_id "
                          "where n.event_id = :id", id=told["event_id"])  # fmt: skip
     if waiting[0].n != told["waiting"]:
         yield "what is put aside does not wait"
-
-
-def _plain(value: Any) -> bool:
-    """Whether a value is what JSON says as it is."""
-    if isinstance(value, list):
-        return all(map(_plain, value))
-    if isinstance(value, dict):
-        return all(type(key) is str for key in value) and all(map(_plain, value.values()))
-    return value is None or type(value) in {str, int, bool}
 
 
 # --- Deadlines, reminders, preferences -------------------------------------------------------------------------------
@@ -648,7 +492,7 @@ def csv_files(draw: st.DrawFn) -> bytes:
     for row in rows:
         writer.writerow([value if isinstance(value, str | int | float) else "x" for value in row])
     raw = text.getvalue().encode("utf-8", "surrogatepass")
-    return draw(_damaged(raw))
+    return draw(damaged(raw))
 
 
 @st.composite
@@ -665,17 +509,7 @@ def json_files(draw: st.DrawFn) -> bytes:
         | JSON
     )
     raw = json.dumps(found, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
-    return draw(_damaged(raw))
-
-
-def _damaged(raw: bytes) -> st.SearchStrategy[bytes]:
-    whole = (raw, raw, raw, raw, b"\xef\xbb\xbf" + raw)
-    broken = (
-        raw[: len(raw) // 2], raw + raw, raw.replace(b",", b";"), raw.replace(b'"', b""), raw.decode("utf-8", "replace").encode("utf-16"),
-        b"[" * 100_000, b"[" * 2_000 + b"]" * 2_000, b'[{"login": "a", "active": ' + b"9" * 5_000 + b"}]", b"\xff" + raw, b"",
-        b"login\n" + b"x" * 200_000, b'login\n"', raw.replace(b"\r\n", b"\r"), b"login,login\na,b\n", b"[NaN, Infinity]", b",\n,\n",
-    )  # fmt: skip
-    return st.sampled_from(whole) | st.sampled_from((*whole, *broken))
+    return draw(damaged(raw))
 
 
 def _import(stage: Stage, raw: bytes, *, suffix: str) -> list[Person]:
@@ -861,5 +695,6 @@ DOORS = {
         Door("database URL", ADDRESSES, lambda _stage, text: normal_url(text), _nothing),
         Door("delivery report", st.integers(0, 2**32), _report, _nothing),
         Door("template", templates.TEMPLATES, _render, _rendered, refuse=(TemplateError,)),
+        *campaigns.DOORS,
     )
 }

@@ -1,4 +1,4 @@
-"""Commits some of what the doors took, drains it, and looks what arrives."""
+"""Commits some of what the doors took, makes the messages of campaigns, drains all, and looks what arrives."""
 
 from __future__ import annotations
 
@@ -9,15 +9,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notify import settings
+from notify.campaigns import following, steering
+from notify.campaigns.generating import Generating
 from notify.channels.memory import MemoryChannel
+from notify.domain.campaign import CampaignStatus
 from notify.drain import Drainer
 from notify.exceptions import NotifyError
+from tests.fuzz import campaigns
 from tests.fuzz.doors import DOORS
-from tests.fuzz.stage import Stage
+from tests.fuzz.judge import where
+from tests.fuzz.stage import Stage, replaced
+from tests.fuzz.values import SECRET
 
 _REGISTER = """
     select m.message_id, m.subject, m.status, r.address
     from notify.messages m join notify.recipients r on r.message_id = m.id
+    where m.channel = 'email'
+"""
+
+_IN_STATE = "select id from notify.campaigns where status = any(:statuses) order by id"
+_TWICE = """
+    select m.campaign_id from notify.messages m join notify.recipients r on r.message_id = m.id
+    where m.campaign_id is not null group by m.campaign_id, lower(r.address) having count(*) > 1
 """
 
 SENDERS = ("smtp_default", "smtp_second")
@@ -25,8 +39,12 @@ SENDERS = ("smtp_default", "smtp_second")
 
 @dataclass(slots=True)
 class Sent:
-    """What became of the messages."""
+    """What became of the messages.
 
+    :param campaigns: of which messages were made
+    """
+
+    campaigns: int = 0
     messages: int = 0
     recipients: int = 0
     arrived: int = 0
@@ -41,12 +59,72 @@ def send_all(stage: Stage, kept: Mapping[str, Iterable[Any]]) -> Sent:
     for name, examples in kept.items():
         for example in examples:
             _keep(stage, name, example)
+    stage.connection.commit()
+    stage.ear.take()
+    mailed, faults = _mailed(stage)
+    if SECRET in stage.ear.take():
+        faults.append("a secret is in the log of what makes campaigns")
     stage.connection.execute(sa.text("update notify.messages set not_before = now(), expires_at = null"))
     stage.connection.commit()
     channels = {sender: MemoryChannel() for sender in SENDERS}
     for sender, channel in channels.items():
         Drainer(stage.engine, channel, sender, limit=-1).run()
-    return _judged(stage, channels.values())
+    sent = _judged(stage, channels.values())
+    sent.campaigns = len(mailed)
+    sent.faults += [*faults, *_ended(stage, mailed)]
+    return sent
+
+
+def _mailed(stage: Stage) -> tuple[list[int], list[str]]:
+    """Make the messages of all campaigns, and let them go.
+
+    :returns: the campaigns, and what is wrong with what was made of them
+    """
+    for number in _in_state(stage, "draft"):  # they came out of a file
+        with stage.engine.begin() as connection:
+            steering.generate(connection, number)
+    waiting = _in_state(stage, "generating")
+    faults = list(_make(stage))
+    faults += [f"campaign {number}: {fault}" for number in waiting for fault in campaigns.made_whole(stage, number)]
+    for number in _in_state(stage, "generated"):
+        with stage.engine.begin() as connection:
+            steering.send(connection, number)
+    mailed = _in_state(stage, "sending")
+    for number in mailed:
+        following.follow(stage.engine, number)
+    return mailed, faults
+
+
+def _make(stage: Stage) -> Iterable[str]:
+    """Make the messages of campaigns that wait for it; what of it ends in an error. There are no databases to ask."""
+    plan = Generating(stage.engine, campaigns.settings_of(stage))
+    waiting = True
+    while waiting:
+        try:
+            with replaced(settings, connection=lambda _id: None):
+                plan.run()
+        except Exception as error:  # noqa: BLE001 - told; what has failed is not tried again so soon
+            yield f"{type(error).__name__} out of a campaign: {where(error)}"
+        else:
+            waiting = False
+
+
+def _in_state(stage: Stage, *statuses: str) -> list[int]:
+    found = [row.id for row in stage.rows(_IN_STATE, statuses=list(statuses))]
+    stage.connection.rollback()
+    return found
+
+
+def _ended(stage: Stage, mailed: Iterable[int]) -> Iterable[str]:
+    """What is wrong with campaigns whose mails have left; SMS leave through gateways, whose tests are elsewhere."""
+    for number in mailed:
+        status = following.follow(stage.engine, number).status
+        waits = stage.rows("select id from notify.messages where campaign_id = :id and channel = 'sms'", id=number)
+        if status is not CampaignStatus.DONE and not waits:
+            yield f"campaign {number} is {status}"
+    if twice := stage.rows(_TWICE):
+        yield f"{len(twice)} recipients got a campaign twice"
+    stage.connection.rollback()
 
 
 def _keep(stage: Stage, name: str, example: Any) -> None:

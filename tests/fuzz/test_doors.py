@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -11,14 +12,22 @@ from sqlalchemy.engine import Connection
 
 from dev.postgres import Postgres
 from notify.storage.engine import normal_url
+from notify.table import Format
 from tests.fuzz import stage as staging
-from tests.fuzz.doors import DOORS, Call, Given
+from tests.fuzz.campaigns import SHOP, Exported, Mailshot, Order, as_csv
+from tests.fuzz.doors import DOORS, Call
+from tests.fuzz.given import Given
 from tests.fuzz.judge import run, try_one
+from tests.fuzz.lists import Answer
 from tests.fuzz.sending import send_all
 from tests.fuzz.stage import Stage
-from tests.fuzz.values import SECRET, Spiteful
+from tests.fuzz.values import SECRET, Spiteful, nested
+from tests.mailing import PLAIN
 
 INPUTS = 40
+
+#: Of these doors, what was stored is sent.
+SENT = ("enqueue", "publish", "CampaignOperator", "campaigns", "generating")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,8 @@ FOUND = [
     ("SyncPeople", (["login", "\x1b[2J"], [("x", "y")])),
     ("Variables", {"notify_blocked": '{"x": [[]]}'}),
     ("database URL", f"postgresql://u:{SECRET}@h:{SECRET}/d"),
+    ("CampaignOperator", Order({**PLAIN, "data": {"a": nested(20_000)}}, None, frozenset())),
+    ("CampaignOperator", Order({**PLAIN, "send_after": "PT2H"}, None, frozenset())),
 ]
 
 
@@ -76,6 +87,34 @@ def test_what_was_found_is_refused(stage: Stage, recursion: None, name: str, exa
     tally = try_one(DOORS[name], stage, example)
     assert not list(tally.findings)
     assert sum(tally.refused.values()) == 1
+
+
+def _exported(record: dict[str, Any]) -> Exported:
+    """A file of a campaign."""
+    return Exported(Format.CSV, as_csv([record]).encode(), [record])
+
+
+def _queried(who: object) -> Mailshot:
+    """A campaign whose database names somebody so, and somebody else."""
+    record = {**PLAIN, "message": f"{SECRET} {{{{ first_name }}}}", "query": "select 1", "query_connection": SHOP}
+    rows = [(who, "A"), ("b@example.com", "B")]
+    return Mailshot(record, Answer(["recipient", "first_name"], rows), 1)
+
+
+#: What was refused once or stored as something else, and should be stored.
+MENDED = [
+    ("campaigns", _exported({**PLAIN, "message": "a\r\nb\rc\nd"})),
+    ("generating", _queried(Decimal("Infinity"))),
+    ("generating", _queried("a\ud800")),
+]
+
+
+@pytest.mark.parametrize(("name", "example"), MENDED, ids=range(len(MENDED)))
+def test_what_was_found_is_stored(stage: Stage, recursion: None, name: str, example: object) -> None:
+    """What once got out of a door, or was stored as something else, is stored as it was meant."""
+    tally = try_one(DOORS[name], stage, example)
+    assert not list(tally.findings)
+    assert tally.stored == 1
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -90,12 +129,13 @@ def test_every_input_is_stored_whole_or_refused(stage: Stage, recursion: None, n
 
 
 def test_what_is_stored_can_be_sent(postgres: Postgres, admin: Connection, template: str) -> None:
-    """Messages made of odd input drain, and each recipient gets the one mail."""
+    """Messages made of odd input drain, and each recipient gets the one mail; so do those of odd campaigns."""
     name = "test_fuzz_sending"
     admin.execute(sa.text(f"create database {name} template {template}"))
     with staging.stage(normal_url(postgres.uri(name))) as found:
-        kept = {door: run(DOORS[door], found, 40, chance=2, keep=1).kept for door in ("enqueue", "publish")}
+        kept = {door: run(DOORS[door], found, 40, chance=2, keep=1).kept for door in SENT}
         sent = send_all(found, kept)
     admin.execute(sa.text(f"drop database {name} with (force)"))
     assert not sent.faults
-    assert sent.arrived >= 10
+    assert sent.arrived >= 20
+    assert sent.campaigns >= 3

@@ -141,7 +141,8 @@ NUMBERS = st.sampled_from(
 )  # fmt: skip
 
 
-def _nested(levels: int, *, of: type = list) -> Any:
+def nested(levels: int, *, of: type = list) -> Any:
+    """Something so deep in lists or objects."""
     found: Any = SECRET
     for _ in range(levels):
         found = [found] if of is list else {"a": found}
@@ -161,15 +162,15 @@ JSON = (
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
         max_leaves=8,
     )
-    | st.sampled_from((30, 200, 900)).map(_nested)
-    | st.sampled_from((30, 200, 900)).map(lambda n: _nested(n, of=dict))
+    | st.sampled_from((30, 200, 900)).map(nested)
+    | st.sampled_from((30, 200, 900)).map(lambda n: nested(n, of=dict))
 )
 
 #: What only Python can hand over.
 OBJECTS = NUMBERS | st.builds(Spiteful) | st.builds(object) | st.sampled_from(
     (b"", b"\xff\xfe", bytearray(b"x"), {1}, frozenset({"a"}), ("a", 1), range(3), range(10**9), UUID(int=7), SECRET.encode(), type, len,
      {1: 2}, {None: 1}, {("a", 1): 2}, {b"x": 1}, {"": ""}, {"self": 1, "range": 2, "locale": "x", "timezone": "x"}, ...)
-) | st.builds(lambda: {Spiteful(): 1}) | st.builds(_ring) | st.sampled_from((5_000, 20_000)).map(_nested) | st.builds(
+) | st.builds(lambda: {Spiteful(): 1}) | st.builds(_ring) | st.sampled_from((5_000, 20_000)).map(nested) | st.builds(
     lambda: iter(["x"])
 ) | st.builds(lambda: {"a": Spiteful()})  # fmt: skip
 

@@ -127,6 +127,13 @@ def test_of_a_query() -> None:
     ]
 
 
+def test_a_query_with_what_is_no_recipient() -> None:
+    """A column of numbers may hold what is none; that row is nobody's, and keeps no other from being read."""
+    odd = ["NaN", "-Infinity", "1e5000", "421903622237.00", "7.5"]
+    rows = list(rows_of(["phone"], [*([Decimal(one)] for one in odd), ["a\ud800"]], SMS))
+    assert [row.recipient for row in rows] == ["NaN", "-Infinity", "1" + "0" * 5_000, "421903622237", "7.5", "a?"]
+
+
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_names_that_templates_can_ask_for(header: list[str]) -> None:
     """Every name that a column is given is one that a template can use."""

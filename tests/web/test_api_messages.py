@@ -19,7 +19,8 @@ from notify.exceptions import InvalidMessage
 from notify.handover import hand_over
 from notify.settings import HandOverSettings
 from notify.storage import register, suppressions
-from tests.fuzz.doors import CONFS, Given
+from tests.fuzz.doors import CONFS
+from tests.fuzz.given import Given
 from tests.smtp_sink import HOST, SmtpSink
 from tests.web_client import API, As
 

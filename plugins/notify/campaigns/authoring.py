@@ -45,19 +45,21 @@ def create(
     *,
     rows: Sequence[Row] = (),
     idempotency_key: str | None = None,
+    faults: Sequence[Fault] = (),
 ) -> tuple[int, bool]:
     """Store a campaign.
 
     :param fields: those of :class:`notify.domain.campaign.CampaignDraft`
     :param rows: recipients beside those in the fields
     :param idempotency_key: the same key again returns the first campaign and stores none
+    :param faults: what the caller has found wrong, told with the others
     :returns: its number, and whether it is new
     :raises InvalidCampaign: something is wrong with it; the error names every fault
     """
     schema.require(connection)
     if idempotency_key and (found := campaigns.find_by_key(connection, idempotency_key)) is not None:
         return found, False
-    checked = _check(connection, fields, settings)
+    checked = _check(connection, fields, settings, faults)
     keep(connection, checked.files, settings)
     number = campaigns.add(
         connection, checked.draft, [*checked.rows, *rows], checked.campaign_files, idempotency_key=idempotency_key
@@ -147,8 +149,11 @@ def _read(fields: Mapping[str, Any]) -> CampaignDraft:
     return draft
 
 
-def _check(connection: Connection, fields: Mapping[str, Any], settings: HandOverSettings) -> _Checked:
-    draft, faults = read_campaign(fields)
+def _check(
+    connection: Connection, fields: Mapping[str, Any], settings: HandOverSettings, known: Sequence[Fault] = ()
+) -> _Checked:
+    draft, found = read_campaign(fields)
+    faults = [*known, *found]
     if draft is None:
         raise InvalidCampaign(faults)
     sender = choose_sender(draft.channel, draft.sender, draft.site, settings, faults)

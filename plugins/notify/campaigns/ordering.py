@@ -101,13 +101,8 @@ def _written(
     written = {name: value for name, value in fields.items() if name not in Wish.model_fields}
     if wish.csv_uri is not None:
         written["csv"] = _file(wish.csv_uri, written.get("csv"), faults, settings)
-    try:
-        number, _ = authoring.create(connection, written, settings, idempotency_key=wish.idempotency_key)
-    except InvalidCampaign as error:
-        raise InvalidCampaign([*faults, *error.faults]) from error
-    if faults:
-        raise InvalidCampaign(faults)  # which takes back what was stored
-    return number
+    key = wish.idempotency_key
+    return authoring.create(connection, written, settings, idempotency_key=key, faults=faults)[0]
 
 
 def _file(uri: str, given: object, faults: list[Fault], settings: HandOverSettings) -> object:

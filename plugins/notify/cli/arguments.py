@@ -45,12 +45,12 @@ def text(given: str) -> str:
 
 
 def text_in(path: Path) -> str:
-    """What stands in a file that was named.
+    """What stands in a file that was named, its line ends as they are.
 
     :raises ConfigurationError: it cannot be read, or is no text
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Name a file that can.") from error
     except UnicodeDecodeError as error:

@@ -212,10 +212,12 @@ class CampaignDraft(BaseModel):
         """What the database can keep as JSON."""
         try:
             json.dumps(value, allow_nan=False)
+            for text in _texts(value):
+                cls._storable(text)
         except TypeError as error:
             raise ValueError(f"must be what JSON can hold; {error}") from None
-        for text in _texts(value):
-            cls._storable(text)
+        except RecursionError:
+            raise ValueError("is nested too deeply") from None
         return value
 
     @field_validator("description")

@@ -123,8 +123,9 @@ def _fields(names: Sequence[str], cells: Sequence[Any], at: int) -> Mapping[str,
 
 
 def _text(value: object) -> str:
-    """A number in a column of telephone numbers, as it is written."""
-    return str(int(value)) if isinstance(value, Decimal) and value == int(value) else str(value)
+    """A number in a column of telephone numbers, as it is written; what is no recipient, as a text that can be kept."""
+    is_whole = isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    return f"{value:.0f}" if is_whole else str(value).encode(errors="replace").decode()
 
 
 def _value(value: object) -> object:
