@@ -73,6 +73,8 @@ FOUND = [
     ("people.json", b'[{"login": "x", "supervisor": "\\u0000"}]'),
     ("people.json", ('[{"login": "x", "groups": "' + "".join(map(chr, range(200, 3_200))) + '"}]').encode()),
     ("SyncPeople", (["login", "active"], [("x", Decimal("NaN"))])),
+    ("SyncPeople", (["login", "phone"], [("x", Decimal("1e5000"))])),
+    ("SyncPeople", (["login", "phone"], [("x", 10**5_000)])),
     ("SyncPeople", (["login", "\x1b[2J"], [("x", "y")])),
     ("Variables", {"notify_blocked": '{"x": [[]]}'}),
     ("database URL", f"postgresql://u:{SECRET}@h:{SECRET}/d"),

@@ -145,7 +145,8 @@ def _value(column: str, value: object) -> object:
         return str(value)
     if column == "active" and value in {0, 1}:
         return bool(value)
-    return str(int(value)) if value == int(value) else str(value)
+    number = Decimal(value)  # which, other than int, writes as many digits as a database may have
+    return f"{number:.0f}" if number == number.to_integral_value() else str(number)
 
 
 # --- The other database ----------------------------------------------------------------------------------------------
