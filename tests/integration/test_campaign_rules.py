@@ -65,6 +65,17 @@ _WITHOUT_ONE = """
 """
 
 
+#: Whose messages are said to be sent.
+_SENT = "select message_id from notify.messages where campaign_id = :id and status = 'sent'"
+
+#: Who is among the recipients, and of whom it is known what became of them.
+_NAMED = "select count(distinct lower(recipient)) from notify.campaign_rows where campaign_id = :id"
+_KNOWN = "select count(*) from notify.campaign_recipients where campaign_id = :id and fate <> 'left'"
+
+#: In which states messages stay when everything is over; held are those that a person holds.
+ENDED = {"sent", "held", "cancelled", "suppressed", "uncertain"}
+
+
 class Campaigns:
     """What is done to campaigns, and what holds all the while."""
 
@@ -197,12 +208,9 @@ class Campaigns:
     # --- What people do ----------------------------------------------------------------------------------------------
 
     def take_in_hand(self) -> None:
-        """Hold, release or cancel a single message."""
-        what, ids = (
-            self.chance.choice(["hold", "release", "cancel"]),
-            self.mailing.rows("select id from notify.messages"),
-        )
-        if ids:
+        """Hold, release, cancel or resend a single message."""
+        what = self.chance.choice(["hold", "release", "cancel", "resend"])
+        if ids := self.mailing.rows("select id from notify.messages"):
             with self.mailing.engine.begin() as connection, suppress(TransitionError):
                 getattr(outbox, what)(connection, self.chance.choice(sorted(ids))[0])
 
@@ -223,6 +231,39 @@ class Campaigns:
             suppressions.lift(connection, address)
             connection.execute(sa.text("delete from notify.unsubscriptions where address = :who"), {"who": address})
         self.unwanted.discard(address)
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    def bring_to_an_end(self) -> None:
+        """Have all of them made and sent that can be; nobody is forgotten, and what is called sent was."""
+        for number in self.numbers:
+            self._tell("generate", number)
+        self.mailing.generate_what_waits()
+        for number in self.numbers:
+            self._tell("send", number)
+            self._tell("resume", number)
+        following.follow_all(self.mailing.engine)
+        while self.mailing.rows("select id from notify.messages where status = 'queued' limit 1"):
+            with suppress(SenderFault):  # of trouble that was ordered before, and has not come yet
+                self.mailing.drain(self.channel)
+            self.mailing.do("update notify.messages set not_before = now() where status = 'queued'")
+        following.follow_all(self.mailing.engine)
+        sent = {mail.message_id for mail in self.channel.outbox}
+        for number in self.numbers:
+            campaign = self.mailing.read(number)
+            if campaign.status is CampaignStatus.DRAFT:  # nobody of the list can have it
+                assert campaign.fault
+                assert not self._messages(number)
+                continue
+            assert campaign.status in OVER
+            assert not campaign.unsettled
+            assert {status for status, _ in self._messages(number)} <= ENDED
+            assert sent >= {one for (one,) in self.mailing.rows(_SENT, id=number)}
+            if campaign.status is CampaignStatus.DONE:
+                [[named]] = self.mailing.rows(_NAMED, id=number)
+                [[known]] = self.mailing.rows(_KNOWN, id=number)
+                assert named == known
+                assert self.mailing.rows(_WITHOUT_ONE, id=number) == [(0,)]
 
     # --- What holds --------------------------------------------------------------------------------------------------
 
@@ -295,6 +336,8 @@ def test_rules(engine: Engine, hand_over_settings: HandOverSettings) -> None:
             for deed in chance.choices(_DEEDS, k=40):
                 done.append(deed)
                 campaigns.do(deed)
+            done.append("bring_to_an_end")
+            campaigns.bring_to_an_end()
         except AssertionError:
             print(f"seed {seed}: {' '.join(done)}")
             raise
