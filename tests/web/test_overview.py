@@ -25,6 +25,7 @@ from notify.schedules import SCHEDULED
 from notify.settings import HandOverSettings
 from notify.storage import balance, drains
 from notify.web.pages.overview import IDLE
+from tests.mailing import Mailing, csv_of
 from tests.metadata import add_dag, clear
 from tests.web_client import As
 
@@ -90,6 +91,15 @@ def test_the_site_of_a_sender(logged_in: As, dags: Any, monkeypatch: pytest.Monk
     """A sender's card has the site that it belongs to."""
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", '{"conn_type": "smtp", "extra": {"site": "Brno"}}')
     assert "smtp_default Brno Nothing waits" in words(overview(logged_in))
+
+
+def test_what_campaigns_hold(logged_in: As, dags: Any, engine: Engine, hand_over_settings: HandOverSettings) -> None:
+    """Messages of a campaign that is not sent yet are told apart from those that a person holds."""
+    mailing = Mailing(engine, hand_over_settings)
+    mailing.generate(mailing.write(csv=csv_of(3)))
+    page = overview(logged_in)
+    assert "nothing due; 3 in campaigns" in words(page)
+    assert '<a href="/notify/campaigns">3 in campaigns</a>' in page
 
 
 def test_a_queue_with_its_forecast(logged_in: As, dags: Any, engine: Engine, queue: Queue) -> None:
