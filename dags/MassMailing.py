@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from notify.domain.channel import ChannelName
-from notify.domain.message import Guarantee
 from notify.operators import CampaignOperator, MassMailingOperator
-from notify.operators.params import choice, choice_or_none, flag, names, text
+from notify.operators.params import SENDING, TEMPLATE, attachments, choice, data, flag, names, sending, text
 from notify.schedules import dag_settings
 
 DOC = """
@@ -27,8 +26,6 @@ expression, a preset, or an ISO 8601 duration).
 
 
 RECIPIENTS = {"section": "Recipients"}
-TEMPLATE = {"section": "Template"}
-SENDING = {"section": "Sending"}
 REMARKS = {"section": "Remarks"}
 
 PARAMS = {
@@ -37,13 +34,7 @@ PARAMS = {
     "subject": text("Subject", "One line; may hold personal fields: {{ first_name }}, {{ recipient.name }}"),
     "message": text("Message", "Plain text, or HTML if the switch below is on; likewise", format="multiline"),
     "html": flag("The message is HTML", "Otherwise it is plain text", default=False),
-    "attachments": Param(
-        None,
-        title="Attachments",
-        description='List of {"filename", "content_base64"} or {"uri"}',
-        type=["null", "array"],
-        items={"type": ["object", "string"]},
-    ),
+    "attachments": attachments(),
     "groups": names("Groups", "Groups of people; one a line, or separated by semicolons", **RECIPIENTS),
     "recipients": names("Further recipients", "Addresses, of an SMS numbers; or logins", **RECIPIENTS),
     "csv": text(
@@ -57,29 +48,12 @@ PARAMS = {
     "query_connection": text("Database", "A connection of notify_campaign_connections", **RECIPIENTS),
     "query": text("Query", "A SELECT there, with a row for each recipient", format="multiline", **RECIPIENTS),
     "template": text("Template", "Kind of template, instead of subject and message", **TEMPLATE),
-    "data": Param(
-        None, title="Data", description="Fields that are the same for all", type=["null", "object"], **TEMPLATE
-    ),
+    "data": data("Fields that are the same for all"),
     "add_template": flag("House template", "Wrap the message in the house template", default=True, **TEMPLATE),
     "language": text("Language", "en, pl, sk …; empty: the reader's, else en", **TEMPLATE),
     "send": flag("Send", "As soon as the messages are made; otherwise they are held", default=False, **SENDING),
     "send_after": text("Send after", "With Send: a time with its zone, or a delay such as PT2H", **SENDING),
-    "sender": text("Sender", "One of notify_senders; empty: that of the site, else the first", **SENDING),
-    "site": text("Site", "The branch that it is for; without a sender, that branch's sends it", **SENDING),
-    "reply_to": text("Reply to", "Address for answers; empty: the sender's", **SENDING),
-    "guarantee": choice_or_none(
-        "Guarantee",
-        "What happens when the server's answer is lost: send again, or never send twice; empty: an SMS is never sent "
-        "twice, a mail is sent again",
-        Guarantee,
-        **SENDING,
-    ),
-    "transliterate": flag(
-        "Basic alphabet",
-        "SMS: write in the basic alphabet what it lacks, so that more fits into a part",
-        default=False,
-        **SENDING,
-    ),
+    **sending(),
     "idempotency_key": text("Idempotency key", "Ordering under the same key again adds nothing", **SENDING),
     "note": text("Note", "For those who work with it", format="multiline", **REMARKS),
     "classification": text("Classification", "A word to find it by", **REMARKS),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from notify.domain.channel import ChannelName
-from notify.domain.message import Guarantee, Priority
+from notify.domain.message import Priority
 from notify.operators import SendMessageOperator
-from notify.operators.params import choice, choice_or_none, flag, names, text
+from notify.operators.params import SENDING, TEMPLATE, attachments, choice, data, flag, names, sending, text
 from notify.schedules import TAG
 
 DOC = """
@@ -22,9 +22,7 @@ and its log names every fault.
 
 
 MORE = {"section": "More recipients"}
-SENDING = {"section": "Sending"}
 CASE = {"section": "Case"}
-TEMPLATE = {"section": "Template"}
 
 PARAMS = {
     "channel": choice(
@@ -37,40 +35,19 @@ PARAMS = {
     "message": text("Message", "Plain text, or HTML if the switch below is on", format="multiline"),
     "html": flag("The message is HTML", "Otherwise it is plain text", default=False),
     "language": text("Language", "en, pl, sk …; empty: the reader's, else en"),
-    "attachments": Param(
-        None,
-        title="Attachments",
-        description='List of {"filename", "content_base64"} or {"uri"}',
-        type=["null", "array"],
-        items={"type": ["object", "string"]},
-    ),
+    "attachments": attachments(),
     "cc": names("Cc", "Copy to; makes it one mail to all", **MORE),
     "bcc": names("Bcc", "Blind copy to; makes it one mail to all", **MORE),
     "one_mail": flag("One mail to all", "Otherwise each recipient gets a mail of their own", default=False, **MORE),
     "template": text("Template", "Kind of template, instead of subject and message", **TEMPLATE),
-    "data": Param(None, title="Data", description="Fields of the template", type=["null", "object"], **TEMPLATE),
+    "data": data("Fields of the template"),
     "add_template": flag("House template", "Wrap the message in the house template", default=True, **TEMPLATE),
     "case_id": text("Case", "What the message is about", **CASE),
     "case_url": text("Case URL", "Where the case can be looked at", **CASE),
     "add_case_id_to_subject": flag("Case in subject", "Put [case] in front of the subject", default=True, **CASE),
     "add_url": flag("Link the case", "If the case's URL is known", default=True, **CASE),
-    "sender": text("Sender", "One of notify_senders; empty: that of the site, else the first", **SENDING),
-    "site": text("Site", "The branch that it is for; without a sender, that branch's sends it", **SENDING),
-    "reply_to": text("Reply to", "Address for answers; empty: the sender's", **SENDING),
+    **sending(),
     "priority": choice("Priority", "bulk uses at most 80 % of an hour's slots", Priority, Priority.NORMAL, **SENDING),
-    "guarantee": choice_or_none(
-        "Guarantee",
-        "What happens when the server's answer is lost: send again, or never send twice; empty: an SMS is never sent "
-        "twice, a mail is sent again",
-        Guarantee,
-        **SENDING,
-    ),
-    "transliterate": flag(
-        "Basic alphabet",
-        "SMS: write in the basic alphabet what it lacks, so that more fits into a part",
-        default=False,
-        **SENDING,
-    ),
     "send_after": text("Send after", "A time with its zone, or a delay such as PT2H", **SENDING),
     "expires_after": text("Expires after", "Likewise; then it is not sent any more", **SENDING),
     "idempotency_key": text("Idempotency key", "Handing over the same key again adds nothing", **SENDING),
