@@ -48,6 +48,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "notify.handover",
         "notify.publishing",
         "notify.merge",
+        "notify.moving",
         "notify.remind",
         "notify.mailboxes",
         "notify.bouncing",
