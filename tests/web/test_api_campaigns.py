@@ -336,6 +336,16 @@ def test_the_list(user: TestClient) -> None:
     assert user.get(PLACE, params={"status": "lost"}).status_code == 422
 
 
+def test_the_list_with_progress(user: TestClient, mailing: Mailing) -> None:
+    """How far each is stands in the list where that is asked for, as each tells it of itself."""
+    first, second = (write(user, csv=csv_of(size)) for size in (2, 3))
+    mailing.generate(first)
+    assert [one["progress"] for one in user.get(PLACE).json()["campaigns"]] == [None, None]
+    listed = user.get(PLACE, params={"progress": True}).json()["campaigns"]
+    assert [(one["id"], one["progress"]["states"]) for one in listed] == [(second, {}), (first, {"held": 2})]
+    assert listed[1]["progress"] == user.get(f"{PLACE}/{first}").json()["progress"]
+
+
 def pages(client: TestClient, place: str, **query: Any) -> Iterator[dict[str, Any]]:
     """All pages of a list."""
     answer = client.get(place, params=query)

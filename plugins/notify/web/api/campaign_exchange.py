@@ -14,7 +14,7 @@ from notify.domain.campaign import CampaignDraft
 from notify.table import MEDIA_TYPES, Format
 from notify.web import campaign_exchange
 from notify.web.api.answer import Answer, shown
-from notify.web.api.campaigns import WRITTEN, CampaignProgress, ListedCampaign
+from notify.web.api.campaign_answers import WRITTEN, CampaignProgress, ListedCampaign
 from notify.web.api.description import OF_BODY, problems, routes, takes
 from notify.web.api.request import DOOR, Change, changes, reads
 from notify.web.campaign_exchange import Chosen
@@ -42,7 +42,7 @@ class WrongFile(WrongMedia):
 
 
 @shown(
-    **{name: value for name, value in ListedCampaign.EXAMPLE.items() if name != "changed_at"},
+    **{name: value for name, value in ListedCampaign.EXAMPLE.items() if name not in {"changed_at", "progress"}},
     **WRITTEN,
     **{name: CampaignProgress.EXAMPLE[name] for name in _COUNTS},
     guarantee=None,

@@ -8,6 +8,7 @@ from notify.web.api import (
     PREFIX,
     actions,
     campaign_exchange,
+    campaign_steering,
     campaigns,
     deadlines,
     events,
@@ -30,6 +31,7 @@ for _one in (
     actions.router,
     campaign_exchange.router,  # /campaigns/export is no number
     campaigns.router,
+    campaign_steering.router,
     events.router,
     deadlines.router,
     deadlines.reminders,
