@@ -102,7 +102,8 @@ CHECKS = (
     Check(
         id=ids.LAST_RUN,
         title="The last run of each sender could send",
-        meaning="The mail server did not work for us, so the sender's messages wait. No message is charged for it.",
+        meaning="The mail server, or the SMS gateway, did not work for us, so the sender's messages wait. No message "
+        "is charged for it.",
         remedy="Mend what the fault names; the next run tries again.",
         look=_could_not_send,
         needs=frozenset({Need.OUTBOX}),

@@ -89,7 +89,7 @@ CHECKS = (
         id=ids.CONNECTION,
         title="Each sender has a connection that can be used",
         meaning="Without it nothing of this sender is sent; its messages wait.",
-        remedy="Add or correct the connection of the sender's name, of type smtp.",
+        remedy="Add or correct the connection of the sender's name, of type smtp, or http for an SMS gateway.",
         look=_connected,
         place=_CONNECTIONS,
     ),
@@ -97,7 +97,8 @@ CHECKS = (
         id=ids.POOL,
         title="Each sender has a pool with slots",
         meaning="A pool's slots are the sender's limit: without one the default applies, and 0 holds everything.",
-        remedy="Give the pool of the sender's name as many slots as messages may leave in 60 minutes; -1 is no limit.",
+        remedy="Give the pool of the sender's name as many slots as messages, or parts of SMS, may leave in 60 "
+        "minutes; -1 is no limit.",
         look=_with_slots,
         needs=frozenset({Need.METADATA}),
         place=Place("pools", "Pools"),
