@@ -13,13 +13,13 @@ DOC = """
 One task for each kind of source. **imap_bounces** reads the mailbox that undeliverable mails come back to, through the
 connection of that name (type imap; without it the task is skipped). A message that reached nobody becomes
 `undelivered`; an address that does not work gets nothing more for a time (`python -m notify suppressions list`); the
-sender of the mail is told. **sms_receipts** asks the gateways of all SMS senders which SMS were delivered (without such
-a sender it is skipped). The schedule is the Variable `notify_schedule_delivery_reports` (a cron expression, a
-preset, or an ISO 8601 duration).
+sender of the mail is told. **sms_receipts** asks the gateways of all SMS senders which SMS were delivered, and what
+is left on their accounts (without such a sender it is skipped). The schedule is the Variable
+`notify_schedule_delivery_reports` (a cron expression, a preset, or an ISO 8601 duration).
 
-Each task's XCom tells what it did, in numbers. A red task means that the mailbox cannot be read: its log names the
-cause and the remedy, and the mails wait there. A mail that cannot be read stays in the mailbox, flagged, and keeps
-no other waiting.
+Each task's XCom tells what it did, in numbers. A red task means that the mailbox cannot be read, or that a gateway
+gave no receipts: its log names the cause and the remedy, and what was not read is asked for again. A mail that cannot
+be read stays in the mailbox, flagged, and keeps no other waiting.
 """
 
 settings = dag_settings("notify_schedule_delivery_reports", default="*/10 * * * *")

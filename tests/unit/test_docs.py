@@ -15,7 +15,7 @@ from notify.checks.running import CHECKS
 from notify.cli import parser
 from notify.domain.blame import BY_DETAIL, BY_SUBJECT, HARD_EXPIRY, SOFT_BOUNCES, SOFT_EXPIRY, SOFT_WINDOW, Blame
 from notify.domain.bounce import Sort
-from notify.domain.campaign import STARTS, CampaignAction, CampaignDraft, CampaignStatus
+from notify.domain.campaign import STARTS, CampaignAction, CampaignDraft, CampaignStatus, Fate
 from notify.domain.event import EventDraft
 from notify.domain.home import Reason
 from notify.domain.keeping import KEEP_BODIES, KEEP_ROWS, LONGEST, SHORTEST
@@ -29,6 +29,8 @@ from notify.mailboxes.imap_settings import Extras
 from notify.merge import MergeResult
 from notify.operators.notify import EVENT_FIELDS
 from notify.operators.send_message import FIELDS
+from notify.receiving import ReceivingResult
+from notify.storage import campaign_messages, outbox
 from notify.witness import MARK, Witness
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -124,6 +126,14 @@ def test_the_states_are_those_there_are() -> None:
     assert first_column(table) == {status.value for status in Status}
 
 
+def test_what_campaigns_hold_is_known_by_its_reason() -> None:
+    """docs/operations.md leaves out what campaigns hold by the words that the code gives as the reason."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    [words] = re.findall(r"messages export --status held \| grep -v ',(.*?)'", page)
+    assert outbox._PARKED.startswith(words)
+    assert f"status = 'held', parked = true, status_reason = '{words}" in campaign_messages._PARK.text
+
+
 def test_the_diagram_of_states_is_the_code() -> None:
     """docs/architecture.md draws exactly the ways that a message may go, and names those that are a person's resend."""
     diagram = (CHECKOUT / "docs" / "architecture.md").read_text().split("stateDiagram-v2")[1].split("```")[0]
@@ -173,6 +183,25 @@ def test_the_numbers_of_delivery_reports_exist() -> None:
     assert all(f"`{sort}`" in table for sort in [*Sort, "not_ours"])
 
 
+def test_the_numbers_of_receipts_exist() -> None:
+    """docs/sms.md explains each number of a run of sms_receipts."""
+    page = (CHECKOUT / "docs" / "sms.md").read_text()
+    table = page.split("### Reading a run of sms_receipts")[1].split("\n#")[0]
+    assert first_column(table) == {field.name for field in dataclasses.fields(ReceivingResult)}
+
+
+@pytest.mark.parametrize(
+    ("title", "module"), [("## The connection", "eurosms_settings"), ("### Another gateway", "template_gateway")]
+)
+def test_the_extras_of_gateways_are_those_that_are_read(title: str, module: str) -> None:
+    """docs/sms.md tells of each extra of a connection to a gateway, and of no other."""
+    section = (CHECKOUT / "docs" / "sms.md").read_text().split(f"{title}\n")[1].split("\n#")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| extra")]
+    source = (CHECKOUT / "plugins" / "notify" / "channels" / f"{module}.py").read_text()
+    read = set(re.findall(r'\bextras(?:(?:\.\w+)+\(|, )"(\w+)"', source))
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == read
+
+
 def test_the_extras_of_the_mailbox_exist() -> None:
     """docs/bounces.md explains each extra of the connection imap_bounces, with its default."""
     table = (CHECKOUT / "docs" / "bounces.md").read_text().split("| extra |")[1].split("\n\n")[0]
@@ -202,12 +231,14 @@ def test_the_table_of_event_fields_is_complete() -> None:
 
 
 def test_the_tables_of_campaigns_are_complete() -> None:
-    """docs/campaigns.md tells of each field of a campaign, of what an order may have beside, and of each number."""
+    """docs/campaigns.md tells of each field of a campaign, of what an order may have beside, of numbers and reasons."""
     page = (CHECKOUT / "docs" / "campaigns.md").read_text()
     told = [first_column(page.split(f"## {title}")[1].split("\n#")[0]) for title in ("The fields", "From a DAG")]
     assert told == [set(CampaignDraft.model_fields), set(Wish.model_fields)]
     numbers = page.split("| number | meaning |")[1].split("\n\n")[0]
     assert first_column(numbers) == {field.name for field in dataclasses.fields(GeneratingResult)}
+    reasons = page.split("| reason | why |")[1].split("\n\n")[0]
+    assert first_column(reasons) == {fate.value for fate in Fate if fate is not Fate.CREATED}
 
 
 def test_the_diagram_of_campaigns_is_the_code() -> None:
