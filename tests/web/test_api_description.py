@@ -225,6 +225,21 @@ def test_the_table_of_routes() -> None:
     assert told == known
 
 
+def test_the_table_of_parameters(document: Document) -> None:
+    """docs/api.md tells of each route by which parameters it looks, beside those of pages and of files."""
+    elsewhere = {"limit", "before", "after", "format", "bom", "raw", "bodies", "recipients"}
+    rows = re.findall(r"^\| (`(?:GET|DELETE) /[^|]*) \| ([^|]*) \|$", PAGE, flags=re.MULTILINE)
+    told = {}
+    for routes, named in rows:
+        told |= {route: set(re.findall(r"`(\w+)`", named)) for route in re.findall(r"`([^`]+)`", routes)}
+    known = {}
+    for method, path, operation in operations(document):
+        names = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"} - elsewhere
+        if names:
+            known[f"{method} {path.removeprefix(PREFIX)}"] = names
+    assert told == known
+
+
 def test_the_table_of_rights() -> None:
     """docs/api.md says of each right that a route asks for what it lets people do, in the words of an error."""
     told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", PAGE, flags=re.MULTILINE))

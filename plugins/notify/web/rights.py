@@ -52,7 +52,12 @@ class Right(Enum):
     READ_REGISTER = "Notify Register", "GET", _look, "see what became of messages, without their texts"
     READ_BODIES = "Notify Bodies", "GET", _trigger, "read the texts of messages"
     CHANGE_MESSAGES = "Notify Messages", "PUT", _trigger, "resend, hold, release and cancel messages"
-    HAND_OVER = "Notify Messages", "POST", _trigger, "hand over messages, publish events and set deadlines"
+    HAND_OVER = (
+        "Notify Messages",
+        "POST",
+        _trigger,
+        "hand over messages, write and steer campaigns, publish events and set deadlines",
+    )
     READ_PEOPLE = "Notify People", "GET", _trigger, "see people, their preferences and the suppression list"
     CHANGE_PEOPLE = "Notify People", "PUT", _administer, "change people's preferences and the suppression list"
     READ_SETTINGS = "Notify Settings", "GET", _look, "see schedules, senders, limits and the state of health"
