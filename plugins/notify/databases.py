@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -77,14 +77,15 @@ def _reading(driver: psycopg.Connection[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        driver.rollback()
-        driver.read_only = None
+        if not driver.closed:  # else what went wrong is told already, and nothing goes back to the pool
+            driver.rollback()
+            driver.read_only = None
 
 
 def connect(conn_id: str) -> Any:
     """A connection of the database's own driver (PEP 249): through Airflow's hook, or ours where PostgreSQL has none.
 
-    :raises ConfigurationError: there is no such connection, or none to an SQL database
+    :raises ConfigurationError: there is no such connection, none to an SQL database, or the database cannot be reached
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -93,13 +94,24 @@ def connect(conn_id: str) -> Any:
         raise ConfigurationError(f"There is no connection {conn_id}. Add it in Airflow's UI (Admin → Connections).")
     hook = _hook(found)
     if isinstance(hook, DbApiHook):
-        return hook.get_conn()
+        return _opened(conn_id, hook.get_conn)
     if not settings.is_postgres(found):
         raise ConfigurationError(
             f"The connection {conn_id} has the type {found.conn_type!r}, for which no SQL hook is installed. Install "
             "the provider of that database, or name another connection."
         )
-    return engine_for(settings.postgres_url(found)).raw_connection()
+    return _opened(conn_id, engine_for(settings.postgres_url(found)).raw_connection)
+
+
+def _opened(conn_id: str, open_one: Callable[[], Any]) -> Any:
+    try:
+        return open_one()
+    except Exception as error:  # each driver has errors of its own
+        told = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"The database of the connection {conn_id} cannot be reached: {told}. Check it in Airflow's UI (Admin → "
+            "Connections), and whether the workers reach it; then try again."
+        ) from error
 
 
 def _hook(found: Connection) -> object:
