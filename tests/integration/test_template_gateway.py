@@ -135,10 +135,23 @@ def test_an_expression_that_fails(gateway: Gateway) -> None:
     assert send(gateway, accepted="answer.status + 1 > 2").verdict is Verdict.IN_DOUBT
 
 
-def test_no_secret_is_told(gateway: Gateway) -> None:
-    """A gateway that repeats the password does not bring it into the register."""
-    gateway.answer = (400, b"wrong: s3cret-pa55word")
-    assert "s3cret" not in send(gateway).decisive.text
+@pytest.mark.parametrize("status", [202, 400])
+@pytest.mark.parametrize("before", [0, 190], ids=["whole", "cut off"])
+def test_no_secret_is_told(gateway: Gateway, status: int, before: int) -> None:
+    """A gateway that repeats the password does not bring it into the register, whatever it does with the SMS."""
+    gateway.answer = (status, b"x" * before + b" said: s3cret-pa55word")
+    outcome = send(gateway, accepted="status == 202", sender_fault="false", refused="status == 400")
+    assert outcome.verdict is (Verdict.ACCEPTED if status == 202 else Verdict.PERMANENT)
+    assert "s3c" not in outcome.decisive.text
+
+
+@pytest.mark.parametrize("value", ["Bearer {{ password }}{{ '\\n' }}", "a\x00b"])
+def test_a_header_that_cannot_be_sent(gateway: Gateway, value: str) -> None:
+    """What HTTP cannot carry, as the line's end of a key that was pasted, is the sender's fault: nobody was asked."""
+    with pytest.raises(SenderFault, match="HTTP cannot carry") as caught:
+        send(gateway, headers={"Authorization": value})
+    assert gateway.asked == []
+    assert "s3cret" not in str(caught.value)
 
 
 def test_nobody_listens(gateway: Gateway) -> None:

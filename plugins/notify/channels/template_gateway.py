@@ -187,6 +187,11 @@ class TemplateGatewaySession(Session):
             response = self._exchange(self._request(parcel, addressee))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             raise self._fault(f"cannot be reached: {words(error) or type(error).__name__}", "Host") from None
+        except httpx.LocalProtocolError:  # its words may quote a header, and that the password
+            raise self._fault(
+                "was not asked: the path or a header has a character that HTTP cannot carry, such as a line's end",
+                "the extras path and headers, Login and Password",
+            ) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
             said = f"the request was handed over, and no answer came: {words(error) or type(error).__name__}"
             return RecipientOutcome(addressee.position, Verdict.IN_DOUBT, None, said)
@@ -232,18 +237,18 @@ class TemplateGatewaySession(Session):
         except (ValueError, RecursionError):
             answer = None
         seen = {"status": response.status_code, "answer": answer, "text": text}
-        said = f"HTTP {response.status_code} {words(text)[:200]}".strip()
+        said = f"HTTP {response.status_code} {words(self._redacted(text))[:200]}".strip()
         try:
             if settings.accepted(**seen):
                 return RecipientOutcome(addressee.position, Verdict.ACCEPTED, None, said)
             if settings.sender_fault(**seen):
-                raise self._fault(f"refuses: {self._redacted(said)}", "Login and Password")
+                raise self._fault(f"refuses: {said}", "Login and Password")
             refused = settings.refused(**seen)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             said = f"{said}: what it means cannot be told, for an expression fails ({type(error).__name__})"
-            return RecipientOutcome(addressee.position, Verdict.IN_DOUBT, None, self._redacted(said))
+            return RecipientOutcome(addressee.position, Verdict.IN_DOUBT, None, said)
         verdict = Verdict.PERMANENT if refused else Verdict.IN_DOUBT
-        return RecipientOutcome(addressee.position, verdict, None, self._redacted(said))
+        return RecipientOutcome(addressee.position, verdict, None, said)
 
     def _redacted(self, text: str) -> str:
         """Without what the gateway may repeat of the login."""
