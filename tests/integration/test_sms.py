@@ -426,6 +426,15 @@ def test_a_lost_answer_is_asked_for_again(
     assert first.words == second.words
 
 
+def test_many_receipts_at_once(connection: Connection, engine: Engine, gateway: EuroSms, queue: Queue) -> None:
+    """An answer as long as the receipts of a day in which nobody asked is read: else none would be, ever again."""
+    [number] = queue()
+    drain(engine, gateway)
+    gateway.order(altered(lambda answer: {**answer, "padding": "x" * 20_000_000}), on="status/any")
+    assert receive(engine, gateway).delivered == 1
+    assert states(connection, [number]) == ["delivered"]
+
+
 def test_who_is_silent_is_asked_for_by_name(
     connection: Connection, engine: Engine, gateway: EuroSms, queue: Queue
 ) -> None:

@@ -17,6 +17,10 @@ from notify.exceptions import SenderFault, SenderRefused
 #: More than this is no answer of the gateway's.
 LARGEST_ANSWER = 4 * 1024 * 1024
 
+#: But for receipts: nobody knows how many it tells at once, and those of a day in which nobody asked are many. What is
+#: refused for its size would come again with the next question, and no receipt any more.
+LARGEST_LOOK = 64 * 1024 * 1024
+
 #: What it answers, mostly an object.
 Answer = Mapping[str, Any]
 
@@ -66,7 +70,7 @@ class EuroSmsClient:
         :returns: the answer, whatever JSON it is
         :raises SenderFault: there is none
         """
-        said = self._request("GET", path, None)
+        said = self._request("GET", path, None, LARGEST_LOOK)
         if isinstance(said, Silence):
             raise self._fault(said.words)
         status, body = said
@@ -88,9 +92,11 @@ class EuroSmsClient:
             raise self._fault(_not_understood(status, body))
         return words(body)
 
-    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes] | Silence:
+    def _request(
+        self, method: str, path: str, body: bytes | None, most: int = LARGEST_ANSWER
+    ) -> tuple[int, bytes] | Silence:
         try:
-            status, said = self._exchange(method, path, body)
+            status, said = self._exchange(method, path, body, most)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             raise SenderRefused(
                 f"{self._settings.url} cannot be reached: {words(error) or type(error).__name__}.",
@@ -105,17 +111,17 @@ class EuroSmsClient:
             )
         return status, said
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        until, said = monotonic() + self._settings.timeout, b""
+    def _exchange(self, method: str, path: str, body: bytes | None, most: int) -> tuple[int, bytes]:
+        until, said = monotonic() + self._settings.timeout, bytearray()
         headers = {"Content-Type": "application/json; charset=utf-8"} if body is not None else {}
         with self._http.stream(method, path, content=body, headers=headers) as response:
             for chunk in response.iter_bytes():
                 said += chunk
                 if monotonic() > until:
                     raise httpx.ReadTimeout("it comes too slowly")
-                if len(said) > LARGEST_ANSWER:
+                if len(said) > most:
                     raise httpx.ReadError("it is too long")
-        return response.status_code, said
+        return response.status_code, bytes(said)
 
     def _fault(self, what: str) -> SenderFault:
         return SenderFault(
