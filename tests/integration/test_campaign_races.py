@@ -19,7 +19,7 @@ from notify.campaigns.generating import Generating
 from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus, Row
 from notify.domain.message import Attachment
-from notify.exceptions import InvalidCampaign
+from notify.exceptions import InvalidCampaign, UnusableSource
 from notify.settings import HandOverSettings
 from notify.storage import campaigns, identity
 from tests.mailing import Mailing, csv_of
@@ -85,6 +85,22 @@ def test_taken_for_dead(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> No
     lost, last = Generating(mailing.engine, mailing.settings, stretch=1).run()
     assert (lost.status, lost.created) == ("taken over or cancelled", 2)
     assert (last.created, last.kept, mailing.read(number).rows_read) == (2, 2, 4)
+
+
+def test_cancelled_while_it_fails(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign that was cancelled before its recipients proved unreadable is cancelled, and no run tells a fault."""
+    number = mailing.write(csv=csv_of(1))
+
+    def unreadable(*_arguments: Any) -> Iterator[Row]:
+        with mailing.engine.begin() as person:
+            steering.cancel(person, number)
+        raise UnusableSource("Nobody can read this.")
+        yield
+
+    monkeypatch.setattr(generating, "rows_of", unreadable)
+    result = mailing.generate(number)
+    assert (result.status, result.fault) == ("taken over or cancelled", None)
+    assert mailing.read(number).status is CampaignStatus.CANCELLED
 
 
 def test_a_slow_source(mailing: Mailing, monkeypatch: pytest.MonkeyPatch) -> None:

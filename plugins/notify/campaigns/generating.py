@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
@@ -146,8 +146,7 @@ class _Pass:
             with self._heard_of():
                 self._generate(self._door())
         except PassLost as lost:
-            log.info("%s", lost)
-            self.result.status = "taken over or cancelled"
+            self._lose(lost)
         except (ConfigurationError, TemplateError, UnusableRecord, UnusableSource) as error:
             self._fail(error)
         self.result.left_out = {fate.value: count for fate, count in self.left_out.items()}
@@ -178,13 +177,20 @@ class _Pass:
             except sa.exc.DBAPIError as error:
                 log.warning("campaign %s: %s", self.campaign.id, type(error).__name__)  # as above, if it lasts
 
+    def _lose(self, lost: PassLost) -> None:
+        log.info("%s", lost)
+        self.result.status = "taken over or cancelled"
+
     def _fail(self, error: NotifyError) -> None:
         log.error("campaign %s: %s", self.campaign.id, error)
-        self.result.fault = str(error)
-        with suppress(PassLost), transaction(self.plan.engine, actor=ACTOR) as connection:
-            campaigns.keep_pass(connection, self.campaign)
-            campaigns.fail_pass(connection, self.campaign, str(error))
-        self.result.status = "draft"
+        try:
+            with transaction(self.plan.engine, actor=ACTOR) as connection:
+                campaigns.keep_pass(connection, self.campaign)
+                campaigns.fail_pass(connection, self.campaign, str(error))
+        except PassLost as lost:
+            self._lose(lost)  # whoever has it now finds out what is wrong
+            return
+        self.result.fault, self.result.status = str(error), "draft"
 
     def _clear(self) -> None:
         """Throw away what was made before the campaign was changed."""
