@@ -314,7 +314,7 @@ class _Run:
         for number, thread in enumerate(threads):
             its = slice(number * self.batch, (number + 1) * self.batch)
             self._give(thread, claimed[its], begun[its])
-        if Unsendable.LATE in begun or Unsendable.SUPPRESSED in begun:
+        if any(isinstance(one, Unsendable) and one is not Unsendable.ERASED for one in begun):
             self._release_unfit()
         self.progress.tell("%s: %s", self.plan.sender, self.result.counts)
 
@@ -451,7 +451,7 @@ class _Run:
         self.result.expired += waiting.expire(connection, self.plan.sender)
         queue = waiting.queue(connection, self.plan.sender)
         self.result.waiting = queue.due + queue.later
-        if queue.due and not waiting.ready(connection, self.drain):
+        if waiting.held_back(connection, self.drain):
             self.result.held_back = queue.due
             self.stopped = self.stopped or "the limit is reached"
             slot = waiting.next_slot(connection, self.drain)

@@ -19,6 +19,8 @@ from notify.campaigns.generating import Generating
 from notify.channels.memory import MemoryChannel
 from notify.domain.campaign import CampaignStatus, Row
 from notify.domain.message import Attachment
+from notify.domain.outcome import Outcome
+from notify.domain.parcel import Parcel
 from notify.exceptions import InvalidCampaign, UnusableSource
 from notify.settings import HandOverSettings
 from notify.storage import campaigns, identity
@@ -134,6 +136,45 @@ def test_resumed_at_once(mailing: Mailing) -> None:
     channel = MemoryChannel()
     mailing.drain(channel)
     assert len(channel.outbox) == 2
+
+
+class Interrupting(MemoryChannel):
+    """One session; something happens while it sends its first message."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        super().__init__(max_connections=1)
+        self._then: Callable[[], object] | None = then
+
+    def deliver(self, parcel: Parcel) -> tuple[Outcome, bool]:
+        then, self._then = self._then, None
+        if then:
+            then()
+        return super().deliver(parcel)
+
+
+@pytest.mark.parametrize(("word", "states"), [("pause", {"held": 4}), ("cancel", {"cancelled": 4})])
+def test_told_while_reserved(mailing: Mailing, word: str, states: dict[str, int]) -> None:
+    """What a run has reserved of a campaign and not begun when that is paused or cancelled does not leave."""
+    number, other = mailing.write(csv=csv_of(5)), mailing.write(csv=csv_of(1, first=9))
+    for one in (number, other):
+        mailing.generate(one)
+        mailing.tell("send", one)
+
+    def tell() -> None:
+        with mailing.engine.begin() as connection:
+            getattr(steering, word)(connection, number)
+
+    channel = Interrupting(tell)
+    result = mailing.drain(channel)
+    assert sorted(mail.to[0] for mail in channel.outbox) == ["r1@example.com", "r9@example.com"]
+    assert result.stopped == "nothing more is due"
+    assert mailing.rows("select count(*) from notify.attempts") == [(2,)]
+    followed = mailing.follow(number)
+    assert (followed.settled, mailing.progress(number).states) == (True, {"sent": 1} | states)
+    if word == "pause":
+        mailing.tell("resume", number)
+        mailing.drain(channel)
+        assert len({mail.to[0] for mail in channel.outbox}) == len(channel.outbox) == 6
 
 
 def test_a_back_off_outlives_a_pause(mailing: Mailing) -> None:

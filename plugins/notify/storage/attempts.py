@@ -176,7 +176,7 @@ def _claimed(row: sa.Row[Any]) -> Claimed:
 # Rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce keep PostgreSQL
 # from finding them by what is compared: it believes that hardly any message is being sent at a moment, which was true
 # when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11). For the same reason the
-# suppression list is asked in a subquery of its own.
+# suppression list and the campaign are asked in subqueries of their own.
 _TURN = Prepared(
     "notify_turn",
     """
@@ -222,6 +222,9 @@ _TURN = Prepared(
                 where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
                     select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
                     where s.address = lower(r.address))) then 'suppressed'
+            when m.campaign_id is not null and (
+                select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
+                where c.id = m.campaign_id) then 'withheld'
             end as unfit
         from drain, notify.attempts a join notify.messages m on m.id = a.message_id
         where a.id = any(%(claimed)s) and coalesce(a.begun_at, a.ended_at) is null
@@ -292,6 +295,7 @@ class Unsendable(StrEnum):
     ERASED = "erased"  #: begun, but its content or its last recipient is gone
     LATE = "late"  #: not begun: its ``expires_after`` has passed, see :func:`release_unfit`
     SUPPRESSED = "suppressed"  #: not begun: somebody it is for is on the suppression list by now, as above
+    WITHHELD = "withheld"  #: not begun: its campaign was paused or cancelled meanwhile, as above
 
 
 def turn(
@@ -476,19 +480,27 @@ _RELEASE_UNFIT = sa.text("""
                 select from notify.recipients r
                 where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
                     select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
-                    where s.address = lower(r.address))))
-        returning a.id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late
+                    where s.address = lower(r.address)))
+            or (select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
+                where c.id = m.campaign_id))
+        returning a.id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late, coalesce((
+            select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
+            where c.id = m.campaign_id), false) as withheld
     )
     update notify.messages m
     set status = 'queued', attempts = m.attempts - 1, status_reason = 'released: ' || case
-        when token.late then 'its expires_after has passed' else 'a recipient is on the suppression list' end
+        when token.late then 'its expires_after has passed'
+        when token.withheld then 'its campaign is paused or cancelled'
+        else 'a recipient is on the suppression list' end
     from token where m.id = token.message_id and m.status = 'sending'
     returning token.id as attempt_id, m.id
 """)
 
 
 def release_unfit(connection: Connection, drain: Drain) -> tuple[set[int], set[int]]:
-    """Put back what this drain has reserved and what meanwhile is too late, or for somebody who gets nothing any more.
+    """Put back what this drain has reserved and what must not leave any more.
+
+    That is what is too late, for somebody who gets nothing, or of a campaign that was paused or cancelled meanwhile.
 
     :returns: the attempts that are gone, and their messages
     """

@@ -117,6 +117,11 @@ def ready(connection: Connection, drain: Drain) -> bool:
     )
 
 
+def held_back(connection: Connection, drain: Drain) -> bool:
+    """Whether anything is due, and the limit allows none of it; what its campaign keeps back is not."""
+    return bool(_first_due(connection, drain)) and not ready(connection, drain)
+
+
 def _first_due(connection: Connection, drain: Drain) -> dict[Priority, int]:
     """Of each priority of which anything is due, the slots that the first of it takes."""
     rows = connection.execute(_FIRST_DUE, {"sender": drain.sender, "priorities": [one.value for one in Priority]})
