@@ -21,9 +21,10 @@ from notify.domain.campaign import CampaignStatus, Row
 from notify.domain.message import Attachment
 from notify.domain.outcome import Outcome
 from notify.domain.parcel import Parcel
+from notify.domain.person import Person
 from notify.exceptions import InvalidCampaign, UnusableSource
 from notify.settings import HandOverSettings
-from notify.storage import campaigns, identity
+from notify.storage import campaigns, identity, people
 from tests.mailing import Mailing, csv_of
 
 
@@ -227,6 +228,16 @@ def test_an_unusable_person(mailing: Mailing) -> None:
     number = mailing.write(csv=f"{csv_of(1)}\nanna,Anna")
     assert mailing.generate(number).status == "draft"
     assert "anna" in (mailing.read(number).fault or "")
+
+
+def test_a_member_called_as_a_group(mailing: Mailing) -> None:
+    """Who is in a group gets it, also where their login is the name of a group too."""
+    sales = Person(login="sales", name="Sales", email="sales@example.com", groups=["crew", "sales"])
+    with mailing.engine.begin() as connection:
+        people.save(connection, [sales, Person(login="bob", email="bob@example.com", groups=["sales"])])
+    number = mailing.write(groups="crew; sales", subject="Hello", message="Come and see.")
+    result = mailing.generate(number)
+    assert (result.created, result.doubled, result.left_out) == (2, 1, {})
 
 
 def test_remarks_of_an_old_one(mailing: Mailing) -> None:

@@ -47,7 +47,7 @@ def _members(engine: Engine, group: str) -> Iterator[Row]:
             some = campaign_recipients.members(connection, group, after)
         if not some:
             return
-        yield from (Row(login, login) for login in some)
+        yield from (Row(login, login, is_login=True) for login in some)
         after = some[-1]
 
 

@@ -114,6 +114,9 @@ class Stretch:
     def _resolved(self, book: Book, rows: Sequence[Row]) -> Iterator[tuple[bytes, Row, Receiver | Fate]]:
         for row in rows:
             name = row.recipient
+            if row.is_login and name in book.people:  # there may be a group of that name, too
+                yield self._found(book, row, name, partial(book.reach, book.people[name], self.campaign.channel))
+                continue
             # One by one: who of a group cannot be reached keeps nobody else from their message.
             members = book.groups.get(name, []) if name not in book.people else []
             for person in members:

@@ -119,11 +119,13 @@ class Row:
     :param place: where it stands, for people who look for it, e.g. ``row 17``
     :param recipient: an address or a number, a login or a group
     :param fields: what belongs to them, for the template
+    :param is_login: whether it can be nothing but a login: they are named as a member of a group
     """
 
     place: str
     recipient: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    is_login: bool = False
 
 
 def key_of(address: str) -> bytes:
