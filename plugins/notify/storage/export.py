@@ -14,8 +14,8 @@ from notify.storage.models import messages, recipients
 #: What is told of a message, in the order of a file's columns; and of each of its recipients.
 OF_MESSAGE = (
     "id", "message_id", "status", "status_reason", "channel", "sender", "site", "kind", "priority", "guarantee",
-    "language", "subject", "case_id", "origin_dag_id", "origin_run_id", "origin_task_id", "created_by", "created_at",
-    "not_before", "expires_at", "sent_at", "attempts", "parts", "size",
+    "language", "subject", "case_id", "campaign_id", "origin_dag_id", "origin_run_id", "origin_task_id",
+    "created_by", "created_at", "not_before", "expires_at", "sent_at", "attempts", "parts", "size",
 )  # fmt: skip
 OF_RECIPIENT = ("role", "address", "name", "login", "outcome", "code", "response")
 

@@ -239,6 +239,7 @@ class Arrival(Answer):
     **Registered.EXAMPLE,
     message_id="<0e0c7c7d9a6f4c0b9d6a@firm.example>",
     guarantee="at_least_once",
+    campaign_id=None,
     origin_dag_id=None,
     origin_run_id=None,
     created_by="loader (API)",
@@ -249,6 +250,7 @@ class HandedOver(Registered):
     """A message with those whom it is for, and where it came from.
 
     :param message_id: its Message-ID
+    :param campaign_id: the campaign that it was made for
     :param origin_dag_id: the DAG whose task handed it over, if one did
     :param origin_run_id: the run of that
     :param created_by: who else handed it over, and by what door
@@ -256,6 +258,7 @@ class HandedOver(Registered):
 
     message_id: str
     guarantee: str
+    campaign_id: int | None
     origin_dag_id: str | None
     origin_run_id: str | None
     created_by: str | None
@@ -265,7 +268,6 @@ class HandedOver(Registered):
 
 @shown(
     **HandedOver.EXAMPLE,
-    campaign_id=None,
     delivered_at=None,
     leaves=None,
     leaves_reason=None,
@@ -278,7 +280,6 @@ class HandedOver(Registered):
 class Message(HandedOver):
     """A message with all that is known of it, its text aside.
 
-    :param campaign_id: the campaign that it was made for
     :param delivered_at: when it had arrived, where that is known
     :param leaves: when it is expected to leave; null where it is not queued, or nobody can tell
     :param leaves_reason: why nobody can tell
@@ -289,7 +290,6 @@ class Message(HandedOver):
     :param arrivals: of the parts that an SMS gateway took, those of each attempt
     """
 
-    campaign_id: int | None
     delivered_at: datetime | None
     leaves: Forecast | None = None
     leaves_reason: str | None = None
