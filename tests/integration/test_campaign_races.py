@@ -269,6 +269,25 @@ def test_paused_while_its_files_are_fetched(mailing: Mailing, monkeypatch: pytes
     assert mailing.read(number).status is CampaignStatus.PAUSED
 
 
+def test_refreshed_while_reserved(mailing: Mailing) -> None:
+    """What a run has reserved and not begun when the files of its campaign are refreshed leaves with the new ones."""
+    number = mailing.write(csv=csv_of(5), attachments=[{"filename": "a.txt", "content": "a"}])
+    mailing.generate(number)
+    mailing.tell("send", number)
+
+    def refresh() -> None:
+        with mailing.engine.begin() as connection:
+            other = [Attachment(filename="b.txt", content="bb")]
+            assert attaching.refresh(connection, number, mailing.settings, other).messages == 4
+
+    channel = Interrupting(refresh)
+    mailing.drain(channel)
+    assert [[file.filename for file in mail.attachments] for mail in channel.outbox] == [["a.txt"], *[["b.txt"]] * 4]
+    shown = "select filename, count(*), count(distinct m.size) from notify.message_attachments a "
+    shown += "join notify.messages m on m.id = a.message_id group by filename order by filename"
+    assert mailing.rows(shown) == [("a.txt", 1, 1), ("b.txt", 4, 1)]
+
+
 @pytest.mark.parametrize("hold", [True, False], ids=["all", "at_most_once"])
 def test_a_restored_copy(mailing: Mailing, hold: bool) -> None:
     """Of a campaign that was being sent nothing leaves a restored copy by itself: the original may have sent it."""

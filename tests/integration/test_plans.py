@@ -125,6 +125,10 @@ OF_CAMPAIGNS = {
     "sender": (campaign_messages._SENDER, {}),
     "settled": (campaign_messages._SETTLED, {"unsettled": ["held", "queued"]}),
     "refresh": (campaign_messages._REFRESH, {"after": 0, "growth": 1, "digests": [], "names": [], "types": []}),
+    "refresh what is reserved": (
+        campaign_messages._REFRESH_RESERVED,
+        {"growth": 1, "digests": [], "names": [], "types": []},
+    ),
     "left": (campaign_recipients._LEFT, {"pass": 2}),
 }
 

@@ -102,6 +102,7 @@ def _put(
     done, after = 0, 0
     while True:
         step = campaign_messages.refresh(connection, campaign, stored, growth, after)
+        done += step.size
         if step.last is None:
             return done
-        done, after = done + step.size, step.last
+        after = step.last

@@ -145,17 +145,9 @@ def throw_away(connection: Connection, campaign: Campaign) -> int:
 
 # --- Files -----------------------------------------------------------------------------------------------------------
 
-# What is being sent has been read already. The size is that of the mail without its files, and of the new ones.
-_REFRESH = sa.text("""
-    with these as materialized (
-        select id from (
-            select id from notify.messages
-            where campaign_id = :campaign and status = any(array['held', 'queued']) and id > :after offset 0) waiting
-        order by id limit :most
-    ), mine as (
-        select m.id from notify.messages m join these on these.id = m.id
-        where m.boundary is not null and m.status in ('held', 'queued') order by m.id for update of m
-    ), resized as (
+# Of the messages in "mine". The size is that of the mail without its files, and of the new ones.
+_PUT_FILES = """
+    resized as (
         update notify.messages m set size = m.size + :growth from mine where m.id = mine.id
     ), gone as (
         delete from notify.message_attachments a using mine
@@ -168,15 +160,41 @@ _REFRESH = sa.text("""
         on conflict (message_id, position) do update
         set sha256 = excluded.sha256, filename = excluded.filename, content_type = excluded.content_type
     )
+"""
+_REFRESH = sa.text(f"""
+    with these as materialized (
+        select id from (
+            select id from notify.messages
+            where campaign_id = :campaign and status = any(array['held', 'queued']) and id > :after offset 0) waiting
+        order by id limit :most
+    ), mine as (
+        select m.id from notify.messages m join these on these.id = m.id
+        where m.boundary is not null and m.status in ('held', 'queued') order by m.id for update of m
+    ), {_PUT_FILES}
     select (select max(id) from these) as last, (select count(*) from mine) as size
-""")
+""")  # noqa: S608 - made of constants
+
+# What a run has begun has been read already; what it has only reserved has not. Whoever begins it waits for us, and so
+# we wait for nobody.
+_REFRESH_RESERVED = sa.text(f"""
+    with reserved as materialized (
+        select id from (
+            select id, boundary from notify.messages
+            where campaign_id = :campaign and status = any(array['sending']) offset 0) sending
+        where boundary is not null
+    ), mine as (
+        select a.message_id as id from notify.attempts a join reserved on reserved.id = a.message_id
+        where a.begun_at is null and a.ended_at is null order by a.message_id for update of a skip locked
+    ), {_PUT_FILES}
+    select count(*) from mine
+""")  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
     """A step of :func:`refresh`.
 
-    :param last: where to go on; None at the end
+    :param last: where to go on; None at the end, at which comes what runs have reserved
     :param size: messages that have the new files now
     """
 
@@ -202,6 +220,8 @@ def refresh(
         "types": [file.content_type for file in files],
     }
     row = connection.execute(_REFRESH, values).one()
+    if row.last is None:
+        return Refreshed(None, connection.scalar(_REFRESH_RESERVED, values) or 0)
     return Refreshed(row.last, row.size)
 
 
