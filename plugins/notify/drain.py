@@ -34,7 +34,7 @@ from notify.domain.outcome import Outcome, Verdict
 from notify.domain.status import Status
 from notify.progress import Progress
 from notify.sessions import Item, Report, SessionThread, Task
-from notify.storage import attempts, drains, identity, links, schema, sms_parts, waiting, withholding
+from notify.storage import attempts, drains, identity, links, schema, sms_parts, unsubscriptions, waiting, withholding
 from notify.storage.attempts import Begun, Claimed, Settlement, Unsendable
 from notify.storage.bounces import secret as bounce_secret
 from notify.storage.drains import AtWork
@@ -345,9 +345,13 @@ class _Run:
         """Put back what is reserved and must not be sent any more; what was its slot is free for others."""
         with self._transaction() as connection:
             drains.keep(connection, self.drain)
-            gone, messages = attempts.release_unfit(connection, self.drain)
-            self.result.suppressed += withholding.from_suppressed(connection, messages)
-        self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in gone)
+            released = attempts.release_unfit(connection, self.drain)
+            self.result.suppressed += withholding.from_suppressed(connection, released.messages)
+            self.result.suppressed += withholding.from_unsubscribed(
+                connection, released.bulk, unsubscriptions.BULK, unsubscriptions.UNSUBSCRIBED
+            )
+        self.reserved = deque(claimed for claimed in self.reserved if claimed.attempt_id not in released.attempts)
+        self.exhausted = False  # some of it may go to others
 
     # --- The database ------------------------------------------------------------------------------------------------
 

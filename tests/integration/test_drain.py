@@ -31,7 +31,7 @@ from notify.handover import hand_over
 from notify.operators import NotificationsOperator
 from notify.sessions import Report
 from notify.settings import HandOverSettings
-from notify.storage import attempts, drains, limits, outbox, register, suppressions, waiting
+from notify.storage import attempts, drains, limits, outbox, register, suppressions, unsubscriptions, waiting
 from notify.storage.attempts import Settlement
 from notify.storage.register import RegisteredMessage
 from tests.smtp_sink import HOST, Mischief, SmtpSink
@@ -756,6 +756,37 @@ def test_suppressed_while_reserved(engine: Engine, connection: Connection, queue
     assert read(connection, alone[0]).status_reason == "on the suppression list: it bounced"
     assert [one.outcome for one in read(connection, shared).recipients] == ["permanent", "accepted"]
     assert value(connection, "select count(*) from notify.attempts") == 3
+
+
+def test_unsubscribed_while_reserved(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """Who wants no more bulk mail gets nothing of it that is reserved; other mail to them, and others, go on."""
+    queue(["first@example.com"], priority="bulk")
+    [alone] = queue(["Gone@example.com"], priority="bulk")
+    [shared] = queue(["gone@example.com", "here@example.com"], one_mail=True, priority="bulk")
+    [other] = queue(["gone@example.com"])
+
+    def unsubscribe() -> None:
+        unsubscriptions.add(connection, "gone@example.com", unsubscriptions.BULK, "reader")
+        connection.commit()
+
+    result = drain(engine, Slow(after=1, then=unsubscribe), limit=-1)
+    assert states(connection, [alone, shared, other]) == ["suppressed", "sent", "sent"]
+    assert (result.accepted, result.suppressed, result.waiting) == (3, 1, 0)
+    assert read(connection, alone).status_reason == unsubscriptions.UNSUBSCRIBED
+    assert [one.outcome for one in read(connection, shared).recipients] == ["permanent", "accepted"]
+
+
+def test_unsubscribed_before_it_is_tried_again(engine: Engine, connection: Connection, queue: Queue) -> None:
+    """What was under way when its reader unsubscribed, and was not taken, is not sent when its time comes."""
+    [number] = queue(["gone@example.com"], priority="bulk")
+    channel = MemoryChannel()
+    channel.refuse("gone@example.com", Verdict.TEMPORARY, 450, "later")
+    assert drain(engine, channel).retried == 1
+    unsubscriptions.add(connection, "gone@example.com", unsubscriptions.BULK, "reader")
+    do(connection, f"update notify.messages set not_before = now() where id = {number}")
+    connection.commit()
+    assert drain(engine, channel).suppressed == 1
+    assert states(connection, [number]) == ["suppressed"]
 
 
 def test_suppressed_while_queued(engine: Engine, connection: Connection, queue: Queue) -> None:

@@ -169,6 +169,26 @@ def _claimed(row: sa.Row[Any]) -> Claimed:
 
 # --- The turn --------------------------------------------------------------------------------------------------------
 
+#: Why a message "m" that is reserved must not be sent any more. No EXISTS over what does not change meanwhile: of that
+#: PostgreSQL would gather all recipients there are (18, 2026-11).
+_UNFIT = """case
+            when m.expires_at <= clock_timestamp() then 'late'
+            when exists (
+                select from notify.recipients r
+                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
+                    select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
+                    where s.address = lower(r.address))) then 'suppressed'
+            when m.priority = 'bulk' and (
+                select true from notify.recipients r
+                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
+                    select true from notify.unsubscriptions u
+                    where u.address = lower(r.address) and u.scope = 'bulk-mail')
+                limit 1) then 'unsubscribed'
+            when m.campaign_id is not null and (
+                select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
+                where c.id = m.campaign_id) then 'withheld'
+            end"""
+
 # One statement, so one round trip and one commit, in which several sessions share. Its parts in order: the drain's own
 # row is locked, so that nobody takes it for dead meanwhile; attempts end, their messages and recipients move on; others
 # begin and are fetched. What an earlier attempt delivered, or nobody will ever take, is left out of those.
@@ -176,10 +196,10 @@ def _claimed(row: sa.Row[Any]) -> Claimed:
 # Rows are found by their primary keys, and then compared. "= any", "is not distinct from" and coalesce keep PostgreSQL
 # from finding them by what is compared: it believes that hardly any message is being sent at a moment, which was true
 # when it last looked, and would read all that are, again and again (PostgreSQL 18, 2026-11). For the same reason the
-# suppression list and the campaign are asked in subqueries of their own.
+# lists and the campaign are asked in subqueries of their own.
 _TURN = Prepared(
     "notify_turn",
-    """
+    f"""
     with drain as materialized (
         select id from notify.drains
         where id = %(drain)s and (ended_at is null or not %(living)s)
@@ -215,17 +235,7 @@ _TURN = Prepared(
             message_id bigint, position integer, outcome text, code smallint, response text)
         where r.message_id = any(%(messages)s) and r.message_id = s.message_id and r.position = s.position
     ), mine as materialized (
-        select a.id as attempt_id, a.message_id, case
-            when m.expires_at <= clock_timestamp() then 'late'
-            when exists (
-                select from notify.recipients r
-                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
-                    select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
-                    where s.address = lower(r.address))) then 'suppressed'
-            when m.campaign_id is not null and (
-                select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
-                where c.id = m.campaign_id) then 'withheld'
-            end as unfit
+        select a.id as attempt_id, a.message_id, {_UNFIT} as unfit
         from drain, notify.attempts a join notify.messages m on m.id = a.message_id
         where a.id = any(%(claimed)s) and coalesce(a.begun_at, a.ended_at) is null
           and a.drain_id is not distinct from drain.id
@@ -251,7 +261,7 @@ _TURN = Prepared(
         from notify.recipients
         where message_id = m.id and outcome not in ('accepted', 'permanent')
     ) r on true
-    """,
+    """,  # noqa: S608 - made of constants
     {
         "drain": "uuid",
         "living": "boolean",
@@ -295,6 +305,7 @@ class Unsendable(StrEnum):
     ERASED = "erased"  #: begun, but its content or its last recipient is gone
     LATE = "late"  #: not begun: its ``expires_after`` has passed, see :func:`release_unfit`
     SUPPRESSED = "suppressed"  #: not begun: somebody it is for is on the suppression list by now, as above
+    UNSUBSCRIBED = "unsubscribed"  #: not begun: it is bulk, and somebody it is for wants no more of that, as above
     WITHHELD = "withheld"  #: not begun: its campaign was paused or cancelled meanwhile, as above
 
 
@@ -472,40 +483,46 @@ def unbegin(connection: Connection, drain: Drain, claimed: Iterable[Claimed]) ->
     connection.execute(_UNBEGIN, {"drain": drain.id, "attempts": [one.attempt_id for one in claimed]})
 
 
-_RELEASE_UNFIT = sa.text("""
+_RELEASE_UNFIT = sa.text(f"""
     with token as (
         delete from notify.attempts a using notify.messages m
         where a.drain_id = :drain and a.begun_at is null and a.ended_at is null and m.id = a.message_id
-          and (m.expires_at <= clock_timestamp() or exists (
-                select from notify.recipients r
-                where r.message_id = m.id and r.outcome not in ('accepted', 'permanent') and (
-                    select coalesce(s.expires_at > clock_timestamp(), true) from notify.suppressions s
-                    where s.address = lower(r.address)))
-            or (select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
-                where c.id = m.campaign_id))
-        returning a.id, a.message_id, coalesce(m.expires_at <= clock_timestamp(), false) as late, coalesce((
-            select c.status = 'paused' or c.status = 'cancelled' and c.unsettled from notify.campaigns c
-            where c.id = m.campaign_id), false) as withheld
+          and {_UNFIT} is not null
+        returning a.id, a.message_id, {_UNFIT} as unfit
     )
     update notify.messages m
-    set status = 'queued', attempts = m.attempts - 1, status_reason = 'released: ' || case
-        when token.late then 'its expires_after has passed'
-        when token.withheld then 'its campaign is paused or cancelled'
-        else 'a recipient is on the suppression list' end
+    set status = 'queued', attempts = m.attempts - 1, status_reason = 'released: ' || case token.unfit
+        when 'late' then 'its expires_after has passed'
+        when 'suppressed' then 'a recipient is on the suppression list'
+        when 'unsubscribed' then 'a recipient wants no more bulk mail'
+        else 'its campaign is paused or cancelled' end
     from token where m.id = token.message_id and m.status = 'sending'
-    returning token.id as attempt_id, m.id
-""")
+    returning token.id as attempt_id, m.id, m.priority
+""")  # noqa: S608 - made of constants
 
 
-def release_unfit(connection: Connection, drain: Drain) -> tuple[set[int], set[int]]:
+class Released(NamedTuple):
+    """What was put back.
+
+    :param attempts: that are gone
+    :param messages: all of them
+    :param bulk: those that are bulk
+    """
+
+    attempts: set[int]
+    messages: set[int]
+    bulk: set[int]
+
+
+def release_unfit(connection: Connection, drain: Drain) -> Released:
     """Put back what this drain has reserved and what must not leave any more.
 
-    That is what is too late, for somebody who gets nothing, or of a campaign that was paused or cancelled meanwhile.
-
-    :returns: the attempts that are gone, and their messages
+    That is what is too late, for somebody who gets nothing, bulk for somebody who wants no more of it, or of a campaign
+    that was paused or cancelled meanwhile.
     """
     rows = connection.execute(_RELEASE_UNFIT, {"drain": drain.id}).all()
-    return {row.attempt_id for row in rows}, {row.id for row in rows}
+    bulk = {row.id for row in rows if row.priority == Priority.BULK}
+    return Released({row.attempt_id for row in rows}, {row.id for row in rows}, bulk)
 
 
 def doubt(connection: Connection, drain_id: UUID) -> int:
