@@ -47,6 +47,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 #: A command's arguments in; exit status, output and errors out.
 Command = Callable[..., tuple[int, str, str]]
 
+#: How deep Python goes.
+RECURSION = sys.getrecursionlimit()
+
 #: A database with our schema, copied for each test.
 TEMPLATE = "notify_template"
 
@@ -165,9 +168,7 @@ def hand_over_settings() -> HandOverSettings:
     )
 
 
-@pytest.fixture
-def recursion_limit() -> Iterator[None]:
-    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied."""
-    before = sys.getrecursionlimit()
-    yield
-    sys.setrecursionlimit(before)
+@pytest.fixture(autouse=True)
+def recursion_limit() -> None:
+    """Put the limit of recursion back: an operator of Airflow's raises it when it is copied, by whatever test."""
+    sys.setrecursionlimit(RECURSION)

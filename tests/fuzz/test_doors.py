@@ -40,11 +40,6 @@ def stage(postgres: Postgres, admin: Connection, template: str) -> Iterator[Stag
     admin.execute(sa.text(f"drop database {name} with (force)"))
 
 
-@pytest.fixture
-def recursion(recursion_limit: None) -> None:
-    """Operators raise the limit of recursion; see there."""
-
-
 #: What inputs of long runs once got out of the doors, each as small as it can be.
 FOUND = [
     (
@@ -84,7 +79,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("name", "example"), FOUND, ids=range(len(FOUND)))
-def test_what_was_found_is_refused(stage: Stage, recursion: None, name: str, example: object) -> None:
+def test_what_was_found_is_refused(stage: Stage, name: str, example: object) -> None:
     """What once got out of a door is refused now, as it should be."""
     tally = try_one(DOORS[name], stage, example)
     assert not list(tally.findings)
@@ -112,7 +107,7 @@ MENDED = [
 
 
 @pytest.mark.parametrize(("name", "example"), MENDED, ids=range(len(MENDED)))
-def test_what_was_found_is_stored(stage: Stage, recursion: None, name: str, example: object) -> None:
+def test_what_was_found_is_stored(stage: Stage, name: str, example: object) -> None:
     """What once got out of a door, or was stored as something else, is stored as it was meant."""
     tally = try_one(DOORS[name], stage, example)
     assert not list(tally.findings)
@@ -120,7 +115,7 @@ def test_what_was_found_is_stored(stage: Stage, recursion: None, name: str, exam
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_every_input_is_stored_whole_or_refused(stage: Stage, recursion: None, name: str) -> None:
+def test_every_input_is_stored_whole_or_refused(stage: Stage, name: str) -> None:
     """Of some inputs, always the same, none is half stored, none ends in an error without a name, and none is told to
     the log; some are taken and some are not, so that both are tried."""
     tally = run(DOORS[name], stage, INPUTS, chance=1)

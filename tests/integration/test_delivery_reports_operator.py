@@ -139,7 +139,6 @@ def test_no_days(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         settings.bounce_settings()
 
 
-@pytest.mark.usefixtures("recursion_limit")
 def test_dag_can_be_copied() -> None:
     """Airflow copies a DAG deeply, with its tasks; no lock may stand in the way."""
     with DAG("DeliveryReports", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:

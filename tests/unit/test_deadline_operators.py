@@ -203,7 +203,6 @@ def test_a_run_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     assert "Nobody could be told of 1 deadline." in caplog.text
 
 
-@pytest.mark.usefixtures("recursion_limit")
 def test_a_run_can_be_stopped_and_copied() -> None:
     """A task that is to end only raises its flag; a copy, which Airflow makes of a DAG, has a flag of its own."""
     operator = RemindersOperator(task_id="Reminders")

@@ -253,7 +253,6 @@ def test_in_a_thread(mergers: list[Any]) -> None:
     assert answers[0]["people"] == 3
 
 
-@pytest.mark.usefixtures("recursion_limit")
 def test_dag_can_be_copied() -> None:
     """Airflow copies a DAG deeply, with its tasks, when it takes a part of it; no lock may stand in the way."""
     with DAG("UserNotifications", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:

@@ -222,7 +222,6 @@ def test_kill_is_polite() -> None:
     assert operator._stop.is_set()
 
 
-@pytest.mark.usefixtures("recursion_limit")
 def test_dag_can_be_copied() -> None:
     """Airflow copies a DAG deeply, with its tasks, when it takes a part of it; no lock may stand in the way."""
     operator = drain()
