@@ -102,7 +102,7 @@ class Trial:
         """Have it sent by two who are killed now and then, pausing it some times."""
         from notify.campaigns import steering
         from notify.domain.campaign import CampaignStatus
-        from tests.integration.test_campaigns_killed import _drain, forget_back_offs
+        from tests.integration.test_campaigns_killed import forget_back_offs
         from tests.integration.test_limit_across_processes import line_of, python
 
         with self.mailing.engine.begin() as connection:
@@ -111,21 +111,21 @@ class Trial:
             options = {"url": self.url, "port": int(line_of(sink).split()[1]), "lease": 2, "connections": 4}
             with python("tests.drain_worker", *(f"--{name}={value}" for name, value in options.items())) as drains:
                 assert line_of(drains) == "ready"
-                alive = [_drain(drains, "start") for _ in range(2)]
-                kills = told = 0.0
+                alive = [tell(drains, "start") for _ in range(2)]
+                kills, told = 0, 0.0
                 pauses = self.options.pauses
                 while self.mailing.read(number).status is not CampaignStatus.DONE:
                     time.sleep(self.chance.uniform(1, 5))
                     forget_back_offs(self.mailing)
                     if kills < self.options.sending_kills:
-                        _drain(drains, f"kill {alive.pop(self.chance.randrange(2))}")
-                        alive.append(_drain(drains, "start"))
+                        tell(drains, f"kill {alive.pop(self.chance.randrange(2))}")
+                        alive.append(tell(drains, "start"))
                         kills += 1
                     if pauses and self._pause(number):
                         pauses -= 1
                     if time.monotonic() - told > TOLD:
                         told = time.monotonic()
-                        self.say(f"{kills:.0f} killed: {_states(self.mailing.progress(number).states)}")
+                        self.say(f"{kills} killed: {_states(self.mailing.progress(number).states)}")
 
     def _pause(self, number: int) -> bool:
         """Pause it for a while, if it is being sent; nothing may leave meanwhile."""

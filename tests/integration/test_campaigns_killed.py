@@ -246,7 +246,7 @@ def pause_and_kill(
     mailing: Mailing, numbers: list[int], drains: subprocess.Popen[str], chance: random.Random
 ) -> list[Paused]:
     """Pause campaigns and let them go on, with a drain killed each time; returns when nothing was to leave."""
-    alive = [_drain(drains, "start") for _ in range(2)]
+    alive = [tell(drains, "start") for _ in range(2)]
     since: dict[int, object] = {}
     paused: list[Paused] = []
     for _ in range(BLOWS):
@@ -260,20 +260,13 @@ def pause_and_kill(
             [[since[number]]] = mailing.rows(_CLOCK)
         time.sleep(chance.uniform(0, LIFE))
         victim = alive.pop(chance.randrange(2))
-        _drain(drains, f"kill {victim}")
-        alive.append(_drain(drains, "start"))
+        tell(drains, f"kill {victim}")
+        alive.append(tell(drains, "start"))
     for number, begun in since.items():
         [[until]] = mailing.rows(_CLOCK)
         paused.append((number, begun, until))
         _steer(mailing, "resume", number)
     return paused
-
-
-def _drain(drains: subprocess.Popen[str], order: str) -> int:
-    assert drains.stdin
-    drains.stdin.write(order + "\n")
-    drains.stdin.flush()
-    return int(line_of(drains).split()[1])
 
 
 def _steer(mailing: Mailing, what: str, number: int) -> bool:
